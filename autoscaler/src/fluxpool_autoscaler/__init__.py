@@ -1,0 +1,1 @@
+"""The decision function of fluxpool: two numbers from one observation, pure."""

@@ -1,0 +1,1 @@
+"""The kopf operator that turns a FluxPool into inference pods and sizes it."""

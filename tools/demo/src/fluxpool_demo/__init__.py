@@ -1,0 +1,1 @@
+"""Shows a FluxPool at work: load, decisions, report and pictures."""
