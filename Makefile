@@ -1,0 +1,98 @@
+# `make help` lists what there is. Everything that is needed is installed on the way: uv into .tools/, Python environments
+# into */.venv, the cluster's binaries into the user's cache folder.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
+SYNC := $(UV) sync --locked --quiet --compile-bytecode
+ENVS := autoscaler operator inference tests
+CLUSTER_TOOL := PYTHONPATH=tools/cluster/src python3 -m fluxpool_cluster
+# CLUSTER=current uses the cluster of your kubeconfig instead of the lab's.
+CLUSTER ?= lab
+export CLUSTER
+KEEP ?=
+PYTEST_ARGS ?=
+
+# ---- environments ---------------------------------------------------------------------------------------------
+
+$(CURDIR)/.tools/bin/uv:
+	@echo "== installing uv into .tools/"
+	@python3 -m venv .tools && .tools/bin/pip install --quiet --disable-pip-version-check uv
+
+.PHONY: envs $(ENVS:%=env-%)
+envs: $(ENVS:%=env-%)  ## all Python environments, as locked
+$(ENVS:%=env-%): env-%: | $(UV)
+	@echo "== environment of $*"
+	@$(SYNC) --project $*
+
+# ---- the main commands ------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: envs cluster-setup  ## cluster, chart, FluxPool, images, load; report in out/demo (KEEP=1 leaves it running)
+	@$(UV) run --no-sync --project tests fluxpool-demo run $(if $(KEEP),--keep)
+
+.PHONY: test
+test: envs cluster-setup test-unit test-cluster  ## every test, cluster tests included
+
+.PHONY: test-unit
+test-unit: envs  ## what needs no cluster
+	@for d in autoscaler operator inference tools/cluster tools/demo; do $(MAKE) test-$$d; done
+	@cd tests && $(UV) run --no-sync pytest contract $(PYTEST_ARGS)
+
+.PHONY: test-autoscaler test-operator test-inference
+test-autoscaler test-operator test-inference: test-%: env-%
+	@echo "== tests of $*"
+	@cd $* && $(UV) run --no-sync pytest -m "not cluster" $(PYTEST_ARGS)
+
+.PHONY: test-tools/cluster test-tools/demo
+test-tools/cluster test-tools/demo: test-tools/%: env-tests
+	@echo "== tests of tools/$*"
+	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster" $(PYTEST_ARGS)
+
+.PHONY: test-cluster
+test-cluster: envs cluster-setup  ## what needs the cluster: the tool itself, chart, integration, e2e
+	@tests/run-cluster-tests $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: envs cluster-setup  ## hours: long fuzzing and soaks
+	@cd inference && $(UV) run --no-sync pytest -m soak $(PYTEST_ARGS)
+
+# ---- checks and generated files -----------------------------------------------------------------------------------
+
+.PHONY: check
+check: envs  ## format, lint, types, layers, spelling, generated files, chart
+	@tools/check
+
+.PHONY: format
+format: env-tests  ## what `make check` would complain about, as far as a machine can
+	@tests/.venv/bin/ruff format . && tests/.venv/bin/ruff check --fix .
+
+.PHONY: generate
+generate: envs  ## CRD and its chart copy, values schema
+	@$(UV) run --no-sync --project operator fluxpool-operator crd --write
+	@tests/.venv/bin/python charts/schema.py --write
+
+# ---- the local cluster --------------------------------------------------------------------------------------------
+
+.PHONY: cluster-setup
+cluster-setup:  # packages and binaries; nothing when CLUSTER=current
+	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_TOOL) setup && $(CLUSTER_TOOL) build; fi
+
+.PHONY: cluster-up
+cluster-up: cluster-setup  ## start the local cluster and print its kubeconfig
+	@$(CLUSTER_TOOL) up --layer node --gpus 4
+
+.PHONY: cluster-down
+cluster-down:  ## stop it and leave nothing behind
+	@$(CLUSTER_TOOL) down
+
+.PHONY: clean
+clean:  ## environments, caches and reports of this checkout (not the cluster's binaries)
+	@rm -rf out .tools */.venv tools/*/.venv
+	@find . -name __pycache__ -o -name '.*_cache' -prune | xargs rm -rf
+
+.PHONY: help
+help:
+	@grep -hE '^[a-zA-Z/-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-14s %s\n", $$1, $$2}'
