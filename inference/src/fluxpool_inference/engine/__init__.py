@@ -1,0 +1,50 @@
+"""The engine's facade for the HTTP process: no torch here or below; the device lives in a worker process."""
+
+from fluxpool_inference.engine.facade import Engine, Ticket
+from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.types import (
+    DeviceMemory,
+    EngineConfig,
+    EngineObserver,
+    EngineStatus,
+    ImageRequest,
+    ModelInfo,
+    Pace,
+    Priority,
+    Rejected,
+    RejectReason,
+    RequestFailed,
+    Stage,
+    StartError,
+    StartFailure,
+    Timings,
+    Utilization,
+    WarmBucket,
+    WorkerState,
+    WorkerStatus,
+)
+
+__all__ = [
+    "DeviceMemory",
+    "Engine",
+    "EngineConfig",
+    "EngineObserver",
+    "EngineStatus",
+    "ImageRequest",
+    "ModelInfo",
+    "Pace",
+    "Priority",
+    "RawImage",
+    "RejectReason",
+    "Rejected",
+    "RequestFailed",
+    "Stage",
+    "StartError",
+    "StartFailure",
+    "Ticket",
+    "Timings",
+    "Utilization",
+    "WarmBucket",
+    "WorkerState",
+    "WorkerStatus",
+]
