@@ -1,0 +1,108 @@
+"""What the autoscaler decided, and why, as data: logged once, counted in a metric, shown in status."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fluxpool_autoscaler.policy import Mode
+
+
+class Limit(StrEnum):
+    """Why a number is not the one the largest rule asked for."""
+
+    AT_MAXIMUM = "AtMaximum"
+    AT_MINIMUM = "AtMinimum"
+    HELD_BY_WINDOW = "HeldByWindow"
+    HELD_BY_UTILIZATION = "HeldByUtilization"
+    HELD_BY_MISSING_METRICS = "HeldByMissingMetrics"
+    LIMITED_BY_RATE = "LimitedByRate"
+
+
+class Validity(StrEnum):
+    """Whether the samples were enough to decide on."""
+
+    COMPLETE = "Complete"  # every ready pod has a sample that counts
+    MISSING = "Missing"  # a ready pod has none
+    STALE = "Stale"  # a ready pod has one, but older than the age limit, and none is missing
+    NO_READY_PODS = "NoReadyPods"  # nothing to measure; not an outage
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one rule asks for.
+
+    Attributes:
+        rule: the rule's name, fit for a metric label.
+        number: replicas (or batch size) asked for, before any rail; None when the rule has no data.
+        signal: what was measured, in words.
+        value: the measured value, None when there is none; in `signal`'s unit.
+        target: the value aimed at, None where the rule has no target.
+        scale: what `value` and `target` are multiplied by for people (100 for a ratio shown as percent).
+        unit: the unit for people, after scaling.
+    """
+
+    rule: str
+    number: int | None
+    signal: str
+    value: float | None = None
+    target: float | None = None
+    scale: float = 1.0
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision on one knob.
+
+    Attributes:
+        mode: who owns the knob.
+        desired: what the knob should be by the autoscaler: in Auto the number to act on, in Hold the number that
+            stays, in Recommend and Manual the recommended number (the present one before there is any). None only
+            for a batch size nobody has chosen yet.
+        recommended: the bounded, window-stabilised number before rate policies; None before the first data.
+        previous: the number in force before this decision; None for a batch size nobody has chosen yet.
+        proposals: what each rule asked for.
+        winner: name of the rule whose number was largest, None when no rule had data.
+        limits: what kept the winner's number from being the outcome, in the order applied.
+        reason: one sentence for people: signal, value, target, limits.
+    """
+
+    mode: Mode
+    desired: int | None
+    recommended: int | None
+    previous: int | None
+    proposals: tuple[Proposal, ...]
+    winner: str | None
+    limits: tuple[Limit, ...]
+    reason: str
+
+    @property
+    def changed(self) -> bool:
+        """True when the autoscaler owns the knob and moves it."""
+        return self.mode is Mode.AUTO and self.desired is not None and self.desired != self.previous
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which ready pods' samples counted, by pod UID."""
+
+    counted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+
+    @property
+    def validity(self) -> Validity:
+        """The worst that can be said of the samples."""
+        if self.missing:
+            return Validity.MISSING
+        if self.stale:
+            return Validity.STALE
+        return Validity.COMPLETE if self.counted else Validity.NO_READY_PODS
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The two numbers of one FluxPool."""
+
+    replicas: Verdict
+    batch_size: Verdict
+    coverage: Coverage

@@ -1,0 +1,1 @@
+"""From Prometheus' samples to an `Outcome` for each FluxPool."""
