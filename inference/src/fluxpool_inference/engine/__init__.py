@@ -4,24 +4,26 @@ from fluxpool_inference.engine.facade import Engine, Ticket
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.types import (
     DeviceMemory,
-    EngineConfig,
     EngineObserver,
     EngineStatus,
-    ImageRequest,
-    ModelInfo,
-    Pace,
-    Priority,
     Rejected,
     RejectReason,
     RequestFailed,
     Stage,
-    StartError,
-    StartFailure,
-    Timings,
     Utilization,
     WarmBucket,
     WorkerState,
     WorkerStatus,
+)
+from fluxpool_inference.values import (
+    EngineConfig,
+    ImageRequest,
+    ModelInfo,
+    Pace,
+    Priority,
+    StartError,
+    StartFailure,
+    Timings,
 )
 
 __all__ = [

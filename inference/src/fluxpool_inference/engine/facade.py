@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fluxpool_inference.engine.image import RawImage
-from fluxpool_inference.engine.types import EngineConfig, EngineObserver, EngineStatus, ImageRequest, ModelInfo
+from fluxpool_inference.engine.types import EngineObserver, EngineStatus
+from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo
 
 
 class Ticket(Protocol):
@@ -26,7 +27,7 @@ class Ticket(Protocol):
 
 
 class Engine:
-    """Admits images by estimated time, has the worker make them, and hands their pixels over. Belongs to one event loop."""
+    """Admits images by estimated time, has the worker make them, hands their pixels over. Belongs to one event loop."""
 
     def __init__(self, config: EngineConfig, observer: EngineObserver) -> None:
         raise NotImplementedError

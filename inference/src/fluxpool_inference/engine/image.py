@@ -5,13 +5,14 @@ from mmap import mmap
 from types import TracebackType
 from typing import Self
 
-from fluxpool_inference.engine.types import ImageRequest, Timings
+from fluxpool_inference.values import ImageRequest, Timings
 
 
 class RawImage:
     """A context manager over shared memory; `with await ticket.result() as image: encode(image.pixels)`.
 
-    The memory is anonymous and belongs to whoever maps it: it goes when both processes have let go of it, however they end.
+    The memory is anonymous and belongs to whoever maps it: it goes when both processes have let go of it, however they
+    end.
 
     Attributes:
         request: What was asked for.

@@ -1,26 +1,11 @@
-"""The values that cross the engine's facade, free of torch, so that the HTTP process may import them.
-
-Times are seconds. A moment is a reading of `time.monotonic()`, which on Linux is one clock for every process of the machine; a
-duration ends in `_seconds`. Work is in work-seconds: what one row alone does in one second on this device (autoscaler.md).
-"""
+"""The values that cross the engine's facade, free of torch, so that the HTTP process may import them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-Precision = Literal["bfloat16", "float16", "float32"]
-
-LATENT_MULTIPLE = 16
-"""Width and height are multiples of this: the VAE divides by 8, the transformer packs latents 2 x 2."""
-
-
-class StartFailure(StrEnum):
-    """Why an engine cannot start, as the termination message of a pod says it."""
-
-    MODEL_LOAD_FAILED = "ModelLoadFailed"
-    INVALID_CONFIGURATION = "InvalidConfiguration"
-    DEVICE_UNAVAILABLE = "DeviceUnavailable"
+from fluxpool_inference.values import ModelInfo, Pace
 
 
 class RejectReason(StrEnum):
@@ -43,14 +28,6 @@ class Stage(StrEnum):
     RESPOND = "respond"
 
 
-class Priority(StrEnum):
-    """Sets the deadline of a request: arrival + 2, 4 or 16 times its time alone. So low priority waits longer, but ages."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
-
-
 class WorkerState(StrEnum):
     """The life of a worker process."""
 
@@ -58,20 +35,6 @@ class WorkerState(StrEnum):
     READY = "ready"
     RESTARTING = "restarting"
     STOPPED = "stopped"
-
-
-class StartError(Exception):
-    """The engine cannot serve with this configuration, model or device.
-
-    Attributes:
-        reason: One of the three reasons of the wire contract.
-        message: One sentence that names the file, tensor or setting to look at.
-    """
-
-    def __init__(self, reason: StartFailure, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
@@ -92,146 +55,6 @@ class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
 
 class RequestFailed(Exception):  # noqa: N818 - "request failed" is the field's word
     """An admitted image could not be made: out of memory alone, non-finite latents, or a worker that died twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Holds each denoising step until `fixed_seconds + per_row_seconds * rows` have passed since it began.
-
-    For machines without a GPU: the real pipeline runs, yet a pod has the capacity of a device of that speed, so replicas add
-    capacity even where pods share cores. Held time counts as busy.
-    """
-
-    fixed_seconds: float
-    per_row_seconds: float
-
-    def step_seconds(self, rows: int) -> float:
-        """The shortest duration of a step over `rows` rows."""
-        return self.fixed_seconds + self.per_row_seconds * rows
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """Everything the engine and its worker need to know, in base units.
-
-    Attributes:
-        model: A directory with `model_index.json`, or a hub id.
-        revision: Hub revision; None is the hub's default.
-        token: Hub token; never logged.
-        dtype: Precision of weights and latents.
-        device: `auto` takes the GPU where there is one.
-        threads: CPU threads of torch in the worker; None is what the cgroup allows.
-        default_width: Pixels; this size is warmed and calibrated at start.
-        default_height: Pixels.
-        batch_size: Rows per denoising step at start.
-        batch_size_min: Lower bound of `Engine.set_batch_size`.
-        batch_size_max: Upper bound of `Engine.set_batch_size`.
-        max_steps: Most steps of one image that the edge lets through.
-        max_images: Most images of one HTTP request that the edge lets through.
-        max_pixels: Most pixels of one image that the edge lets through.
-        max_sequence_length: T5 tokens per prompt; None is the model's own (512 dev, 256 schnell).
-        max_queue_seconds: Admission: the longest estimated wait.
-        max_waiting: Admission: memory guard, bound of the images that wait.
-        drain_seconds: The longest time from SIGTERM to exit.
-        prompt_cache_bytes: Bound of the cache of prompt embeddings, in bytes of tensors.
-        pace: See `Pace`; None runs at full speed.
-    """
-
-    model: str
-    revision: str | None = None
-    token: str | None = field(default=None, repr=False)
-    dtype: Precision = "bfloat16"
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    threads: int | None = None
-    default_width: int = 1024
-    default_height: int = 1024
-    batch_size: int = 8
-    batch_size_min: int = 1
-    batch_size_max: int = 32
-    max_steps: int = 50
-    max_images: int = 4
-    max_pixels: int = 2_097_152
-    max_sequence_length: int | None = None
-    max_queue_seconds: float = 30.0
-    max_waiting: int = 1000
-    drain_seconds: float = 300.0
-    prompt_cache_bytes: int = 256 * 1024 * 1024
-    pace: Pace | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """One image to make. `seed` seeds a CPU generator that draws this image's noise and nothing else.
-
-    Attributes:
-        prompt: Text; encoded by CLIP (pooled) and T5.
-        width: Pixels, a multiple of 16.
-        height: Pixels, a multiple of 16.
-        steps: Denoising steps, at least 1.
-        guidance: Guidance scale; None is the model's default. Must be None where the model has no guidance embedding.
-        seed: 0 to 2**64 - 1.
-        max_sequence_length: T5 tokens; None is the engine's setting.
-        priority: See `Priority`.
-    """
-
-    prompt: str
-    width: int
-    height: int
-    steps: int
-    guidance: float | None
-    seed: int
-    max_sequence_length: int | None = None
-    priority: Priority = Priority.NORMAL
-
-    def __post_init__(self) -> None:
-        if (
-            min(self.width, self.height) < LATENT_MULTIPLE
-            or self.width % LATENT_MULTIPLE
-            or self.height % LATENT_MULTIPLE
-        ):
-            raise ValueError(f"width and height must be positive multiples of {LATENT_MULTIPLE}")
-        if self.steps < 1:
-            raise ValueError("steps must be at least 1")
-        if not 0 <= self.seed < 2**64:
-            raise ValueError("seed must be 0 to 2**64 - 1")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What the loaded model is, for the edge's checks and defaults.
-
-    Attributes:
-        name: As configured: directory or hub id.
-        family: `flux-dev` (guidance embedding) or `flux-schnell` (none).
-        guidance_embeds: Whether a guidance scale has any effect.
-        default_guidance: Used where a request gives none; None without guidance embedding.
-        default_steps: 28 with guidance embedding, else 4 (distilled).
-        max_sequence_length: T5 tokens per prompt unless a request says otherwise.
-        dtype: Precision of the weights.
-        device: torch's name of the device, such as `cuda:0` or `cpu`.
-        parameters: Number of the transformer's parameters.
-    """
-
-    name: str
-    family: str
-    guidance_embeds: bool
-    default_guidance: float | None
-    default_steps: int
-    max_sequence_length: int
-    dtype: Precision
-    device: str
-    parameters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Where the time of one image went. Their sum is less than `total_seconds` by the pauses between its steps."""
-
-    wait_seconds: float
-    encode_seconds: float
-    denoise_seconds: float
-    decode_seconds: float
-    total_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +137,10 @@ class EngineStatus:
 
 
 class EngineObserver(Protocol):
-    """Is told each fact once, on the event loop's thread; must return at once and never raise. Gauges come from `status`."""
+    """Is told each fact once, on the event loop's thread; must return at once and never raise.
+
+    Gauges are no facts: they come from `Engine.status`.
+    """
 
     def admitted(self, work_seconds: float, wait_estimate_seconds: float) -> None:
         """One image was admitted."""
