@@ -5,7 +5,7 @@ scaling   replicas and batch size: mode, bounds, targets, behavior
 serving   model, request bounds, GPUs, rollout
 template  what the user adds to the pods
 status    what the operator reports
-fluxpool  the object itself, and how it is parsed
+fluxpool  the object itself, and how it is read
 schema    pydantic -> structural schema
 crd       the manifest: render, write, check
 """
@@ -17,9 +17,10 @@ from fluxpool_operator.api.fluxpool import (
     PLURAL,
     VERSION,
     FluxPool,
-    InvalidFluxPool,
     Metadata,
     Spec,
+    UnreadableFluxPool,
+    read,
 )
 from fluxpool_operator.api.scaling import (
     Batching,
@@ -49,7 +50,6 @@ __all__ = [
     "ConditionStatus",
     "FluxPool",
     "Gpu",
-    "InvalidFluxPool",
     "Limits",
     "Metadata",
     "Mode",
@@ -67,4 +67,6 @@ __all__ = [
     "Status",
     "Targets",
     "TemplateInUse",
+    "UnreadableFluxPool",
+    "read",
 ]

@@ -1,8 +1,9 @@
 """The FluxPool: one endpoint, its pods and its size, in one object."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -18,10 +19,6 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "FluxPool"
 PLURAL: Final = "fluxpools"
-
-
-class InvalidFluxPool(ValueError):  # noqa: N818 - what it is, in the user's words
-    """A FluxPool that cannot be parsed; the text says which field and why, for the condition `Stalled/InvalidSpec`."""
 
 
 class Metadata(ApiModel):
@@ -102,24 +99,6 @@ class FluxPool(ApiModel):
         ),
     )
 
-    @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> Self:
-        """Read an object of the API server.
-
-        A status that cannot be read counts as absent: the operator makes it anew.
-
-        Raises:
-            InvalidFluxPool: with one line that names the first fields that are wrong.
-        """
-        try:
-            status = Status.model_validate(body.get("status") or {})
-        except ValidationError:
-            status = Status()
-        try:
-            return cls.model_validate({"metadata": body["metadata"], "spec": body.get("spec"), "status": status})
-        except ValidationError as error:
-            raise InvalidFluxPool(_in_one_line(error)) from error
-
     @property
     def name(self) -> str:
         """The name that Deployment, Service and PodDisruptionBudget carry too."""
@@ -134,6 +113,34 @@ class FluxPool(ApiModel):
     def terminating(self) -> bool:
         """Whether the pool is being deleted."""
         return self.metadata.deletion_timestamp is not None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFluxPool:
+    """A FluxPool that is stored but cannot be parsed: enough of it to say so in its status."""
+
+    metadata: Metadata
+    status: Status
+    message: str
+
+
+def read(body: Mapping[str, Any]) -> FluxPool | UnreadableFluxPool:
+    """Read an object of the API server; never fails on what the API server may hold.
+
+    A status that cannot be read counts as absent: the operator makes it anew.
+    """
+    status = _read_status(body)
+    try:
+        return FluxPool.model_validate({"metadata": body["metadata"], "spec": body.get("spec"), "status": status})
+    except ValidationError as error:
+        return UnreadableFluxPool(Metadata.model_validate(body["metadata"]), status, _in_one_line(error))
+
+
+def _read_status(body: Mapping[str, Any]) -> Status:
+    try:
+        return Status.model_validate(body.get("status") or {})
+    except ValidationError:
+        return Status()
 
 
 def _in_one_line(error: ValidationError, most: int = 3) -> str:
