@@ -33,20 +33,16 @@ class Proposal:
     Attributes:
         rule: the rule's name, fit for a metric label.
         number: replicas (or batch size) asked for, before any rail; None when the rule has no data.
-        signal: what was measured, in words.
-        value: the measured value, None when there is none; in `signal`'s unit.
-        target: the value aimed at, None where the rule has no target.
-        scale: what `value` and `target` are multiplied by for people (100 for a ratio shown as percent).
-        unit: the unit for people, after scaling.
+        because: what was measured and what is aimed at, in words: "queue depth per replica is 12, target 8".
+        value: the measured value in base units, None when there is none.
+        target: the value aimed at in base units, None where the rule has no target.
     """
 
     rule: str
     number: int | None
-    signal: str
+    because: str
     value: float | None = None
     target: float | None = None
-    scale: float = 1.0
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +52,9 @@ class Verdict:
     Attributes:
         mode: who owns the knob.
         desired: what the knob should be by the autoscaler: in Auto the number to act on, in Hold the number that
-            stays, in Recommend and Manual the recommended number (the present one before there is any). None only
-            for a batch size nobody has chosen yet.
+            stays, in Recommend and Manual the recommended number (the present one before there is any).
         recommended: the bounded, window-stabilised number before rate policies; None before the first data.
-        previous: the number in force before this decision; None for a batch size nobody has chosen yet.
+        previous: the number in force before this decision.
         proposals: what each rule asked for.
         winner: name of the rule whose number was largest, None when no rule had data.
         limits: what kept the winner's number from being the outcome, in the order applied.
@@ -67,9 +62,9 @@ class Verdict:
     """
 
     mode: Mode
-    desired: int | None
+    desired: int
     recommended: int | None
-    previous: int | None
+    previous: int
     proposals: tuple[Proposal, ...]
     winner: str | None
     limits: tuple[Limit, ...]
@@ -78,7 +73,7 @@ class Verdict:
     @property
     def changed(self) -> bool:
         """True when the autoscaler owns the knob and moves it."""
-        return self.mode is Mode.AUTO and self.desired is not None and self.desired != self.previous
+        return self.mode is Mode.AUTO and self.desired != self.previous
 
 
 @dataclass(frozen=True, slots=True)
