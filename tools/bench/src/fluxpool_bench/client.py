@@ -1,0 +1,103 @@
+"""Asks once. No retries: a refused request is a result, not something to hide."""
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+
+from fluxpool_bench.workload import Request
+
+
+class Outcome(StrEnum):
+    """How a request ended: answered, refused for lack of capacity (429, 503), or anything else."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One request's life, in seconds from the start of the run.
+
+    Attributes:
+        due: When the schedule wanted it sent; in a closed loop, when it was sent.
+        sent: When it was sent.
+        done: When the last byte of the answer was there.
+        images: Images in the answer.
+        detail: HTTP status and the server's message, for what is not ok.
+    """
+
+    index: int
+    kind: str
+    due: float
+    sent: float
+    done: float
+    outcome: Outcome
+    images: int
+    bytes: int
+    detail: str = ""
+
+    @property
+    def latency(self) -> float:
+        """Seconds from due to done: what a user who wanted the image then has waited."""
+        return self.done - self.due
+
+
+class Target:
+    """One server. `base_url` is what an OpenAI client would be given, such as http://127.0.0.1:8000/v1."""
+
+    def __init__(self, base_url: str, model: str | None, timeout_seconds: float, api_key: str = "none") -> None:
+        self.base_url = base_url.rstrip("/")
+        self._model = model
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        headers = {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx.AsyncClient(timeout=timeout_seconds, limits=limits, headers=headers)
+
+    async def ask(self, request: Request, start: float, due: float | None = None) -> Record:
+        """Send one request and read the whole answer. Never raises for what a server or a network can do.
+
+        Args:
+            request: What to ask.
+            start: `time.perf_counter()` at the start of the run.
+            due: When it was due, in seconds from `start`; None in a closed loop.
+        """
+        sent = time.perf_counter() - start
+        body = request.kind.body(self._model, request.prompt, request.seed)
+        outcome, images, size, detail = Outcome.FAILED, 0, 0, ""
+        try:
+            response = await self._http.post(f"{self.base_url}/images/generations", json=body)
+            size = len(response.content)
+            outcome, images, detail = _judge(response)
+        except httpx.HTTPError as error:
+            detail = f"{type(error).__name__}: {error}"
+        done = time.perf_counter() - start
+        return Record(
+            request.index, request.kind.name, sent if due is None else due, sent, done, outcome, images, size, detail
+        )
+
+    async def metrics(self) -> str | None:
+        """The text of `/metrics` at the server's root; None where there is none."""
+        root = self.base_url.removesuffix("/v1")
+        try:
+            response = await self._http.get(f"{root}/metrics", timeout=5)
+        except httpx.HTTPError:
+            return None
+        return response.text if response.status_code == httpx.codes.OK else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+def _judge(response: httpx.Response) -> tuple[Outcome, int, str]:
+    if response.status_code == httpx.codes.OK:
+        try:
+            data = response.json()["data"]
+            return Outcome.OK, sum(1 for item in data if item.get("b64_json") or item.get("url")), ""
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Outcome.FAILED, 0, "200, but not an image response"
+    refused = response.status_code in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
+    detail = f"{response.status_code}: {response.text[:200]}"
+    return (Outcome.REFUSED if refused else Outcome.FAILED), 0, detail

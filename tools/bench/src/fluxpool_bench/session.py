@@ -1,0 +1,104 @@
+"""A session: every load, on every target, in every round, interleaved so that a drift of the machine hits all alike."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fluxpool_bench import rows
+from fluxpool_bench.client import Record, Target
+from fluxpool_bench.runner import closed_loop, open_loop
+from fluxpool_bench.summary import Summary, summarize
+from fluxpool_bench.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """So many clients, each with one request at a time."""
+
+    concurrency: int
+
+    def __str__(self) -> str:
+        return f"closed, {self.concurrency} at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Requests at given times, in seconds from the start."""
+
+    arrivals: tuple[float, ...]
+    name: str
+
+    def __str__(self) -> str:
+        return f"open, {self.name}"
+
+
+Load = Closed | Open
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One load on one target in one round."""
+
+    target: str
+    load: str
+    round: int
+    records: tuple[Record, ...]
+    steps_by_rows: dict[str, float]
+
+    @property
+    def summary(self) -> Summary:
+        """The figures of this run."""
+        return summarize(self.records)
+
+
+class Progress:
+    """Is told what happens; the table prints it. All methods return at once."""
+
+    def begin(self, target: str, load: Load, round_number: int, requests: int) -> None:
+        """A run begins."""
+
+    def record(self, record: Record) -> None:
+        """One request ended."""
+
+    def end(self, run: Run) -> None:
+        """A run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What to run. `requests` counts per run; an open load has its own number."""
+
+    targets: Sequence[Target]
+    loads: Sequence[Load]
+    workload: Workload
+    requests: int
+    rounds: int
+    warm_up: int
+
+    def order(self) -> Iterator[tuple[int, Load, Target]]:
+        """Round by round, load by load, the targets in turn; every other round backwards, so none is always second."""
+        for number in range(1, self.rounds + 1):
+            targets = list(self.targets) if number % 2 else list(reversed(self.targets))
+            for load in self.loads:
+                for target in targets:
+                    yield number, load, target
+
+    async def run(self, progress: Progress) -> list[Run]:
+        """Warm every target up, then run everything."""
+        for target in self.targets:
+            await closed_loop(target, self.workload.draw(self.warm_up), min(self.warm_up, 4), lambda _: None)
+        return [await self._one(number, load, target, progress) for number, load, target in self.order()]
+
+    async def _one(self, number: int, load: Load, target: Target, progress: Progress) -> Run:
+        count = self.requests if isinstance(load, Closed) else len(load.arrivals)
+        requests = self.workload.draw(count)
+        progress.begin(target.base_url, load, number, count)
+        before = rows.histogram(await target.metrics())
+        on_record: Callable[[Record], None] = progress.record
+        if isinstance(load, Closed):
+            records = await closed_loop(target, requests, load.concurrency, on_record)
+        else:
+            records = await open_loop(target, requests, load.arrivals, on_record)
+        steps = rows.steps_by_rows(before, rows.histogram(await target.metrics()))
+        run = Run(target.base_url, str(load), number, tuple(sorted(records, key=lambda r: r.index)), steps)
+        progress.end(run)
+        return run

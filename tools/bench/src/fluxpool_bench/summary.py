@@ -1,0 +1,78 @@
+"""Counts: a run's records to the figures of one row of a table. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fluxpool_bench.client import Outcome, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run. Latencies are seconds over the answered requests, from due to done; None where nothing was answered.
+
+    Attributes:
+        seconds: From the first due time to the last answer.
+        throughput: Images per second over `seconds`.
+        send_delay_p99: How late the generator itself sent (open loop): if large, it was the limit, not the server.
+    """
+
+    ok: int
+    refused: int
+    failed: int
+    images: int
+    seconds: float
+    throughput: float
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+    send_delay_p99: float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """For JSON."""
+        return asdict(self)
+
+
+def summarize(records: Sequence[Record]) -> Summary:
+    """The figures of one run. Raises ValueError for a run without a request."""
+    if not records:
+        raise ValueError("no request was made")
+    count = {outcome: sum(record.outcome is outcome for record in records) for outcome in Outcome}
+    images = sum(record.images for record in records)
+    seconds = max(record.done for record in records) - min(record.due for record in records)
+    latencies = [record.latency for record in records if record.outcome is Outcome.OK]
+    return Summary(
+        ok=count[Outcome.OK],
+        refused=count[Outcome.REFUSED],
+        failed=count[Outcome.FAILED],
+        images=images,
+        seconds=seconds,
+        throughput=images / seconds,
+        mean=float(np.mean(latencies)) if latencies else None,
+        p50=quantile(latencies, 0.50),
+        p90=quantile(latencies, 0.90),
+        p95=quantile(latencies, 0.95),
+        p99=quantile(latencies, 0.99),
+        max=max(latencies, default=None),
+        send_delay_p99=quantile([record.sent - record.due for record in records], 0.99) or 0.0,
+    )
+
+
+def quantile(values: Iterable[float], q: float) -> float | None:
+    """The smallest value that at least the share `q` of all values does not exceed; None of nothing."""
+    ordered = sorted(values)
+    return float(np.quantile(ordered, q, method="inverted_cdf")) if ordered else None
+
+
+def median_ratio(
+    pairs: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Median of a/b over paired rounds, then its bootstrap 95 % interval (Efron's percentile method), low and high."""
+    ratios = np.array([a / b for a, b in pairs])
+    picks = np.random.default_rng(seed).choice(ratios, (resamples, len(ratios)))
+    low, high = np.quantile(np.median(picks, axis=1), [0.025, 0.975])
+    return float(np.median(ratios)), float(low), float(high)

@@ -1,0 +1,83 @@
+"""A real HTTP server on loopback that answers like an OpenAI image server, with the delay and faults a test sets."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+class ImageServer(ThreadingHTTPServer):
+    """Counts what it was asked; `statuses` are given out in turn, 200 when used up."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+        self.delay = 0.0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.steps = 0
+        self.lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ImageServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.bodies.append(body)
+            self.server.in_flight += 1
+            self.server.steps += 1
+            self.server.most_in_flight = max(self.server.most_in_flight, self.server.in_flight)
+            status = self.server.statuses.pop(0) if self.server.statuses else 200
+        threading.Event().wait(self.server.delay)
+        with self.server.lock:
+            self.server.in_flight -= 1
+        data = [{"b64_json": PIXEL}] * body.get("n", 1)
+        self.answer(status, {"data": data} if status == 200 else {"error": {"message": "no"}})
+
+    def do_GET(self) -> None:
+        text = "# TYPE fluxpool_batch_rows histogram\n"
+        for bound, share in (("1.0", 0.5), ("2.0", 1.0), ("+Inf", 1.0)):
+            text += f'fluxpool_batch_rows_bucket{{le="{bound}"}} {int(self.server.steps * share)}\n'
+        self.answer(200, text + f"fluxpool_batch_rows_count {self.server.steps}\nfluxpool_batch_rows_sum 0\n")
+
+    def answer(self, status: int, body: Any) -> None:
+        raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ImageServer]:
+    yield from serve()
+
+
+@pytest.fixture
+def other_server() -> Iterator[ImageServer]:
+    yield from serve()
+
+
+def serve() -> Iterator[ImageServer]:
+    server = ImageServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
