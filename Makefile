@@ -38,7 +38,7 @@ test: envs cluster-setup test-unit test-cluster  ## every test, cluster tests in
 
 .PHONY: test-unit
 test-unit: envs  ## what needs no cluster
-	@for d in autoscaler operator inference tools/cluster tools/demo; do $(MAKE) test-$$d; done
+	@for d in autoscaler operator inference tools/bench tools/cluster tools/demo; do $(MAKE) test-$$d; done
 	@cd tests && $(UV) run --no-sync pytest contract $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
@@ -46,8 +46,8 @@ test-autoscaler test-operator test-inference: test-%: env-%
 	@echo "== tests of $*"
 	@cd $* && $(UV) run --no-sync pytest -m "not cluster" $(PYTEST_ARGS)
 
-.PHONY: test-tools/cluster test-tools/demo
-test-tools/cluster test-tools/demo: test-tools/%: env-tests
+.PHONY: test-tools/bench test-tools/cluster test-tools/demo
+test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests
 	@echo "== tests of tools/$*"
 	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster" $(PYTEST_ARGS)
 

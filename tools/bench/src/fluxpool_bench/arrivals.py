@@ -1,8 +1,8 @@
 """When to ask, in an open loop: arrival times in seconds from the start, fixed before the first request is sent.
 
 A closed loop (a client asks again when it has its answer) slows down with the server and so hides its queue
-("coordinated omission", Gil Tene). An open loop does not: a request is timed from the moment it was due, whether or not it
-could be sent then.
+("coordinated omission", Gil Tene). An open loop does not: a request is timed from the moment it was due, whether
+or not it could be sent then.
 """
 
 import csv
