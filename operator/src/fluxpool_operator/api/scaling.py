@@ -112,8 +112,8 @@ class Scaling(ApiModel):
 
     mode: Mode = Field(
         default=Mode.AUTO,
-        description="Auto: the autoscaler sets the replicas, in status.desired. Hold: they stay as they "
-        "are. Recommend: spec.replicas counts and the autoscaler only reports status.recommended. Manual: spec.replicas "
+        description="Auto: the autoscaler sets the replicas, in status.desired. Hold: they stay as they are. "
+        "Recommend: spec.replicas counts and the autoscaler only reports status.recommended. Manual: spec.replicas "
         "counts (kubectl scale, a HorizontalPodAutoscaler, KEDA) and the autoscaler is silent.",
     )
     min_replicas: int | None = Field(
