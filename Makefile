@@ -44,12 +44,12 @@ test-unit: envs  ## what needs no cluster
 .PHONY: test-autoscaler test-operator test-inference
 test-autoscaler test-operator test-inference: test-%: env-%
 	@echo "== tests of $*"
-	@cd $* && $(UV) run --no-sync pytest -m "not cluster" $(PYTEST_ARGS)
+	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(PYTEST_ARGS)
 
 .PHONY: test-tools/bench test-tools/cluster test-tools/demo
 test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests
 	@echo "== tests of tools/$*"
-	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster" $(PYTEST_ARGS)
+	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster and not soak" $(PYTEST_ARGS)
 
 .PHONY: test-cluster
 test-cluster: envs cluster-setup  ## what needs the cluster: the tool itself, chart, integration, e2e
