@@ -22,6 +22,16 @@ class StartFailure(StrEnum):
     DEVICE_UNAVAILABLE = "DeviceUnavailable"
 
 
+class RejectReason(StrEnum):
+    """Why a request was not admitted. The first three are capacity rejections: the same request may succeed later."""
+
+    QUEUE_FULL = "queue_full"
+    WAIT_TOO_LONG = "wait_too_long"
+    DEADLINE = "deadline"
+    DRAINING = "draining"
+    NOT_READY = "not_ready"
+
+
 class StartError(Exception):
     """The engine cannot serve with this configuration, model or device.
 

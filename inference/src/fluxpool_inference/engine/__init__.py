@@ -7,7 +7,6 @@ from fluxpool_inference.engine.types import (
     EngineObserver,
     EngineStatus,
     Rejected,
-    RejectReason,
     RequestFailed,
     Stage,
     Utilization,
@@ -16,17 +15,20 @@ from fluxpool_inference.engine.types import (
     WorkerStatus,
 )
 from fluxpool_inference.values import (
+    LATENT_MULTIPLE,
     EngineConfig,
     ImageRequest,
     ModelInfo,
     Pace,
     Priority,
+    RejectReason,
     StartError,
     StartFailure,
     Timings,
 )
 
 __all__ = [
+    "LATENT_MULTIPLE",
     "DeviceMemory",
     "Engine",
     "EngineConfig",

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from fluxpool_inference.values import ModelInfo, Pace
-
-
-class RejectReason(StrEnum):
-    """Why a request was not admitted. The first three are capacity rejections: the same request may succeed later."""
-
-    QUEUE_FULL = "queue_full"
-    WAIT_TOO_LONG = "wait_too_long"
-    DEADLINE = "deadline"
-    DRAINING = "draining"
-    NOT_READY = "not_ready"
+from fluxpool_inference.values import ModelInfo, Pace, RejectReason
 
 
 class Stage(StrEnum):

@@ -1,0 +1,9 @@
+"""The decisions of the engine, as pure functions on plain values: no torch, no clock, no IO.
+
+- `bucket` says which images can share a forward,
+- `costs` how long things take,
+- `deadlines` who is urgent,
+- `choice` who is in the next step,
+- `forecast` when each image will start and end,
+- `admission` who gets in.
+"""

@@ -1,0 +1,91 @@
+"""Who gets in: by estimated time, not by a count, as one request can be fifty times the work of another.
+
+All images of one HTTP request get in, or none. The wait of a request is that of its first image: its own images wait
+for each other by its own wish. It is refused when
+
+- so many images wait that memory is at risk (`queue_full`),
+- its wait would exceed `max_queue_seconds`, or everything in flight would take longer than `drain_seconds`, so that
+what was
+  admitted could not be finished after a SIGTERM (`wait_too_long`),
+- its last image would be done after the client has hung up (`deadline`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fluxpool_inference.scheduling.forecast import Forecast
+from fluxpool_inference.values import RejectReason
+
+_LEAST_RETRY_SECONDS = 1.0
+_JITTER = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionPolicy:
+    """The limits of `EngineConfig` that admission keeps."""
+
+    max_queue_seconds: float
+    max_waiting: int
+    drain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A request at the door.
+
+    Attributes:
+        numbers: Of its images, most urgent first.
+        waiting: Images already admitted that have not started.
+        deadline_seconds: How long the client waits, from now; None if it did not say.
+        in_flight: What the forecast says if it is admitted.
+    """
+
+    numbers: Sequence[int]
+    waiting: int
+    deadline_seconds: float | None
+    in_flight: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why not, and after what time it may be worth trying again."""
+
+    reason: RejectReason
+    wait_seconds: float
+
+
+def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
+    """The first rule that an offer breaks; None admits it."""
+    wait = min(offer.in_flight.starts[number] for number in offer.numbers)
+    last = max(offer.in_flight.ends[number] for number in offer.numbers)
+    if offer.waiting + len(offer.numbers) > policy.max_waiting:
+        return Refusal(RejectReason.QUEUE_FULL, wait)
+    if wait > policy.max_queue_seconds:
+        return Refusal(RejectReason.WAIT_TOO_LONG, wait)
+    if (drained := offer.in_flight.drained) > policy.drain_seconds:
+        return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
+    if offer.deadline_seconds is not None and last > offer.deadline_seconds:
+        return Refusal(RejectReason.DEADLINE, wait)
+    return None
+
+
+def retry_after_seconds(wait_seconds: float, chance: float) -> float:
+    """The estimated wait, at least a second, plus jitter: the refused must not all come back at once.
+
+    Args:
+        wait_seconds: As estimated.
+        chance: Uniform in 0 to 1.
+    """
+    return max(wait_seconds, _LEAST_RETRY_SECONDS) * (1 + _JITTER * chance)
+
+
+def drain_problem(policy: AdmissionPolicy, longest_request_seconds: float) -> str | None:
+    """Why "what was admitted is finished" cannot be kept with these limits, as a sentence that says what to change."""
+    needed = policy.max_queue_seconds + longest_request_seconds
+    if needed <= policy.drain_seconds:
+        return None
+    return (
+        f"drain_seconds is {policy.drain_seconds:g}, but max_queue_seconds ({policy.max_queue_seconds:g}) plus the "
+        f"longest request that the limits admit ({longest_request_seconds:.1f} s on this device) is {needed:.1f}: "
+        "raise drain_seconds, or lower max_queue_seconds, max_steps, max_images or max_pixels"
+    )
