@@ -139,6 +139,7 @@ class DeploymentView:
     Attributes:
         replicas: `spec.replicas`, the present number.
         existing: `status.replicas`, the pods there are.
+        ready: `status.readyReplicas`, those that are ready.
         template_hash: of the pod template.
         basis: the annotation that records what the template was made from, as text; None if it is gone.
         creation_failure: why pods cannot be created (quota, admission), in the API server's words.
@@ -147,6 +148,7 @@ class DeploymentView:
 
     replicas: int
     existing: int
+    ready: int
     template_hash: str
     basis: str | None = None
     creation_failure: str | None = None
@@ -163,6 +165,7 @@ class DeploymentView:
         return cls(
             replicas=int(spec.get("replicas", 1)),
             existing=int(status.get("replicas", 0)),
+            ready=int(status.get("readyReplicas", 0)),
             template_hash=template_annotations.get(TEMPLATE_HASH, ""),
             basis=annotations.get(TEMPLATE_BASIS),
             creation_failure=failure.get("message", "") if _is_true(failure) else None,
@@ -219,12 +222,6 @@ class Snapshot:
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     status_written_at: datetime | None = None
     may_upgrade: bool = True
-
-    @property
-    def deployment(self) -> DeploymentView | None:
-        """The Deployment, typed."""
-        deployment = self.children.get("Deployment")
-        return DeploymentView.of(deployment) if deployment else None
 
 
 def read_pods(pods: Iterable[Mapping[str, Any]], deployment: Mapping[str, Any] | None) -> tuple[PodView, ...]:

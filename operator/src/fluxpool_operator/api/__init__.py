@@ -34,13 +34,22 @@ from fluxpool_operator.api.scaling import (
     Targets,
 )
 from fluxpool_operator.api.serving import Gpu, Limits, Model, Rollout, Serving
-from fluxpool_operator.api.status import ColdStart, Condition, ConditionStatus, Numbers, Status, TemplateInUse
+from fluxpool_operator.api.status import (
+    MESSAGE_LENGTH,
+    ColdStart,
+    Condition,
+    ConditionStatus,
+    Numbers,
+    Status,
+    TemplateInUse,
+)
 from fluxpool_operator.api.template import PodTemplate
 
 __all__ = [
     "API_VERSION",
     "GROUP",
     "KIND",
+    "MESSAGE_LENGTH",
     "PLURAL",
     "VERSION",
     "Batching",

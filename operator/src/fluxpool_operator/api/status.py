@@ -1,11 +1,14 @@
 """What the operator reports about a pool. Only the operator writes it, and nothing else of a FluxPool."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from fluxpool_operator.api.base import ApiModel, list_of_maps
+
+MESSAGE_LENGTH: Final = 1024
+"""The longest message of a condition; longer ones are cut."""
 
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
@@ -34,7 +37,9 @@ class Condition(ApiModel):
         pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
         description="One word for why.",
     )
-    message: str = Field(max_length=4096, description="A sentence for people, from the moment of the transition.")
+    message: str = Field(
+        max_length=MESSAGE_LENGTH, description="A sentence for people, from the moment of the transition."
+    )
 
 
 class Numbers(ApiModel):
