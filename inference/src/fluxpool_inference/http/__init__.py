@@ -1,0 +1,1 @@
+"""The HTTP edge: parse, call the engine, format. Nothing here decides."""

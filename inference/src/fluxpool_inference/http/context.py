@@ -1,0 +1,88 @@
+"""What every exchange has around it: a request id, the end of the connection, a line in the access log. Plain ASGI."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any, cast
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluxpool_inference import contract
+
+REQUEST_ID_HEADER = "x-request-id"
+PROBES = frozenset({contract.PATH_LIVE, contract.PATH_READY, contract.PATH_METRICS})
+_CLIENTS_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+_FACTS = "fluxpool.facts"
+
+logger = logging.getLogger("fluxpool.access")
+
+
+def facts(request: Request) -> MutableMapping[str, object]:
+    """What a handler adds to the request's line in the access log. Never a prompt."""
+    return cast("MutableMapping[str, object]", request.scope[_FACTS])
+
+
+class RequestContext:
+    """Wraps an app. Where `connection_close` is set, replies under /v1/ end their connection, errors too.
+
+    kube-proxy balances connections: only a client that connects anew for each request finds a replica that has room.
+    Requests are logged at INFO, probes and scrapes at DEBUG.
+    """
+
+    def __init__(self, app: ASGIApp, *, connection_close: bool) -> None:
+        self._app = app
+        self._connection_close = connection_close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app with the headers added, and log."""
+        exchange = _Exchange(scope, close=self._connection_close and scope["path"].startswith("/v1/"))
+        began = time.monotonic()
+        try:
+            await self._app(scope, receive, exchange.sender(send))
+        finally:
+            exchange.log(time.monotonic() - began)
+
+
+class _Exchange:
+    def __init__(self, scope: Scope, *, close: bool) -> None:
+        self._scope = scope
+        self._close = close
+        self._status = 500
+        self._sent_bytes = 0
+        self._facts: dict[str, Any] = {}
+        scope[_FACTS] = self._facts
+        given = dict(scope["headers"]).get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1")
+        self._id = given if _CLIENTS_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+    def sender(self, send: Send) -> Send:
+        async def wrapped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = self._id
+                if self._close:
+                    headers["connection"] = "close"
+            else:
+                self._sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        return wrapped
+
+    def log(self, duration_seconds: float) -> None:
+        client = self._scope.get("client")
+        level = logging.DEBUG if self._scope["path"] in PROBES else logging.INFO
+        fields = {
+            "request_id": self._id,
+            "method": self._scope["method"],
+            "path": self._scope["raw_path"].decode("ascii"),
+            "status": self._status,
+            "duration_seconds": round(duration_seconds, 4),
+            "sent_bytes": self._sent_bytes,
+            "client": client[0] if client else None,
+            **self._facts,
+        }
+        logger.log(level, "request", extra={"fields": fields})

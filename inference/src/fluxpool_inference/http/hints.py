@@ -1,0 +1,40 @@
+"""What a client's headers say about its patience and its retries."""
+
+import math
+
+from starlette.datastructures import Headers
+
+from fluxpool_inference.errors import InvalidRequestError
+
+MAX_TIMEOUT_SECONDS = 86_400.0
+
+
+def deadline_seconds(headers: Headers) -> float | None:
+    """How long the client will wait, from now: `x-request-timeout`, else what OpenAI's clients send, else None.
+
+    Raises InvalidRequestError for an `x-request-timeout` that is no number of seconds. The SDK's header is no one's
+    wish, so a strange one counts as absent.
+    """
+    explicit = headers.get("x-request-timeout")
+    if explicit is not None:
+        seconds = _seconds(explicit)
+        if seconds is None:
+            raise InvalidRequestError(
+                f"The header x-request-timeout must be a number of seconds, above 0 to {MAX_TIMEOUT_SECONDS:.0f}.",
+                param="x-request-timeout",
+            )
+        return seconds
+    return _seconds(headers.get("x-stainless-read-timeout", ""))
+
+
+def is_first_attempt(headers: Headers) -> bool:
+    """Whether this is not a retry: OpenAI's clients count theirs."""
+    return headers.get("x-stainless-retry-count", "0").strip() in {"", "0"}
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 < seconds <= MAX_TIMEOUT_SECONDS else None

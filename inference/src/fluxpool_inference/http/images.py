@@ -1,0 +1,154 @@
+"""`POST /v1/images/generations`: admit all images of a request or none, make and encode them, answer."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive
+
+from fluxpool_inference.encode import Encoder
+from fluxpool_inference.engine import Engine, Rejected, RejectReason, RequestFailed, Ticket
+from fluxpool_inference.errors import (
+    ApiError,
+    ClientGoneError,
+    GenerationFailedError,
+    InvalidRequestError,
+    OverloadedError,
+    UnavailableError,
+)
+from fluxpool_inference.http.body import read_json_object
+from fluxpool_inference.http.context import facts
+from fluxpool_inference.http.generation import Bounds, Generation, parse_generation
+from fluxpool_inference.http.hints import deadline_seconds, is_first_attempt
+from fluxpool_inference.http.replies import ImagesReply
+from fluxpool_inference.metrics import Metrics
+from fluxpool_inference.readiness import Readiness
+
+TRUNCATED_HEADER = "x-fluxpool-truncated-tokens"
+"""How many T5 tokens of the prompt did not fit and had no effect; absent if none."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """One image, encoded."""
+
+    base64: bytes
+    seed: int
+    wait_seconds: float
+    truncated_tokens: int
+
+
+class Images:
+    """The endpoint and what it works with."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        encoder: Encoder,
+        metrics: Metrics,
+        readiness: Readiness,
+        *,
+        bounds: Bounds,
+        max_body_bytes: int,
+    ) -> None:
+        self._engine = engine
+        self._encoder = encoder
+        self._metrics = metrics
+        self._readiness = readiness
+        self._bounds = bounds
+        self._max_body_bytes = max_body_bytes
+
+    async def generate(self, request: Request) -> Response:
+        """The handler. A client that goes away ends the work at once."""
+        self._require_ready()
+        try:
+            body = await read_json_object(request, self._max_body_bytes)
+            generation = parse_generation(body, self._bounds, self._engine.model)
+            deadline = deadline_seconds(request.headers)
+        except ClientGoneError:
+            raise
+        except InvalidRequestError:
+            self._metrics.invalid_request()
+            raise
+        first = generation.images[0]
+        facts(request).update(
+            images=len(generation.images), size=str(generation.size), steps=first.steps, seed=first.seed
+        )
+        work = self._make(generation, request.headers, deadline)
+        finished = await _unless_disconnected(request.receive, work)
+        facts(request)["wait_seconds"] = round(max(image.wait_seconds for image in finished), 4)
+        return self._reply(generation, finished)
+
+    def _require_ready(self) -> None:
+        unready = self._readiness.problem()
+        if unready:
+            self._metrics.refused(unready.reason)
+            raise UnavailableError(
+                unready.message, code=unready.reason, retry_after_seconds=unready.retry_after_seconds
+            )
+
+    async def _make(self, generation: Generation, headers: Headers, deadline: float | None) -> list[_Finished]:
+        try:
+            tickets = await self._engine.admit(
+                generation.images, first_attempt=is_first_attempt(headers), deadline_seconds=deadline
+            )
+        except Rejected as rejected:
+            raise _refusal(rejected) from None
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._finish(ticket, generation)) for ticket in tickets]
+        except* RequestFailed as failures:
+            raise GenerationFailedError(f"The image could not be made: {failures.exceptions[0]}") from failures
+        finally:
+            for ticket in tickets:
+                ticket.cancel()
+        return [task.result() for task in tasks]
+
+    async def _finish(self, ticket: Ticket, generation: Generation) -> _Finished:
+        with await ticket.result() as image:
+            encoded = await self._encoder.encode(image.pixels, generation.image_format, generation.quality)
+            return _Finished(encoded, image.request.seed, image.timings.wait_seconds, image.truncated_tokens)
+
+    def _reply(self, generation: Generation, finished: Sequence[_Finished]) -> Response:
+        self._metrics.images_encoded(generation.image_format, len(finished))
+        truncated = max(image.truncated_tokens for image in finished)
+        return ImagesReply(
+            created=int(time.time()),
+            images=[(image.base64, image.seed) for image in finished],
+            image_format=generation.image_format,
+            size=str(generation.size),
+            headers={TRUNCATED_HEADER: str(truncated)} if truncated else {},
+        )
+
+
+def _refusal(rejected: Rejected) -> ApiError:
+    unavailable = rejected.reason in {RejectReason.DRAINING, RejectReason.NOT_READY}
+    kind = UnavailableError if unavailable else OverloadedError
+    return kind(rejected.message, code=rejected.reason.value, retry_after_seconds=rejected.retry_after_seconds)
+
+
+async def _unless_disconnected(receive: Receive, work: Coroutine[object, object, T]) -> T:
+    """The result of `work`; it is cancelled, and ClientGoneError raised, if the client goes away first."""
+    making = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({making, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not making.done():
+            raise ClientGoneError("The client closed the connection.")
+        return making.result()
+    finally:
+        making.cancel()
+        gone.cancel()
+        await asyncio.gather(making, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

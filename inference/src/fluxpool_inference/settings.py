@@ -1,0 +1,217 @@
+"""Every option of `fluxpool-inference serve`: one typed class, read from flags, `FLUXPOOL_*` variables, defaults.
+
+A field's description is its help text and its documentation; numbers with a unit name it. What only makes sense
+together is checked here too, so a value that cannot work is refused before anything is loaded.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from fluxpool_inference import contract
+from fluxpool_inference.engine import EngineConfig, Pace
+from fluxpool_inference.size import Size
+
+MEBI = 1024 * 1024
+MAX_PIXELS_SUPPORTED = 4 * MEBI
+"""The largest pixel class of `fluxpool_step_duration_seconds`; FLUX.1 was trained on at most half of it."""
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+
+
+def _parse_size(value: object) -> object:
+    return Size.parse(value) if isinstance(value, str) else value
+
+
+def _parse_pace(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        fixed, per_row = (float(part) for part in value.split(","))
+    except ValueError:
+        raise ValueError("must be two numbers of seconds, A,C, such as 0.05,0.02") from None
+    if not (0 <= fixed < 3600 and 0 <= per_row < 3600 and fixed + per_row > 0):
+        raise ValueError("seconds must be 0 to 3600 and not both 0")
+    return Pace(fixed, per_row)
+
+
+def _parse_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+SizeOption = Annotated[Size, NoDecode, BeforeValidator(_parse_size)]
+PaceOption = Annotated[Pace, NoDecode, BeforeValidator(_parse_pace)]
+FormatsOption = Annotated[tuple[ImageFormat, ...], NoDecode, BeforeValidator(_parse_list)]
+NamesOption = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without Kubernetes' service links.
+
+    A Service named `fluxpool` puts `FLUXPOOL_PORT=tcp://10.0.0.1:80` into every pod of its namespace: not our option.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if not str(value).startswith("tcp://")}
+
+
+class ServeSettings(BaseSettings):
+    """The options of `serve`. Raises pydantic's ValidationError for a value out of bounds or of the wrong type."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=contract.ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", allow_inf_nan=False
+    )
+
+    # ---- model and device
+    model: str = Field(min_length=1, description="directory with model_index.json, or hub id")
+    revision: str | None = Field(default=None, description="hub revision; the hub's default if absent")
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        default="bfloat16", description="precision of weights and latents"
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto takes the GPU where there is one")
+    gpu_count: int = Field(default=1, ge=1, le=16, description="devices of the pod; this version uses the first")
+    torch_threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads of torch in the worker; what the cgroup allows if absent"
+    )
+    max_sequence_length: int | None = Field(
+        default=None,
+        ge=16,
+        le=512,
+        description="T5 tokens of a prompt that have an effect; the model's own if absent (512 dev, 256 schnell)",
+    )
+    prompt_cache_bytes: int = Field(
+        default=256 * MEBI, ge=0, description="bound of the cache of prompt embeddings, in bytes of tensors"
+    )
+    pace: PaceOption | None = Field(
+        default=None,
+        description="A,C: hold each step until A + C x rows seconds have passed; stands in for a GPU's speed",
+    )
+    served_model_name: NamesOption = Field(
+        default=(), description="comma separated: the model id that the API reports, then aliases; --model if absent"
+    )
+
+    # ---- batching and admission
+    batch_size: int = Field(
+        default=8, ge=1, description="rows per denoising step at start; changed live by the admin port"
+    )
+    batch_size_min: int = Field(default=1, ge=1, description="least batch size that the admin port accepts")
+    batch_size_max: int = Field(default=32, ge=1, le=256, description="largest batch size that the admin port accepts")
+    max_queue_seconds: float = Field(
+        default=30, gt=0, le=3600, description="longest estimated wait, in seconds, at which a request is admitted"
+    )
+    max_waiting: int = Field(default=1000, ge=1, le=1_000_000, description="most images that may wait (a memory guard)")
+    drain_seconds: float = Field(
+        default=300, gt=0, le=86_400, description="longest time from SIGTERM to exit, in seconds"
+    )
+
+    # ---- bounds of a request
+    max_steps: int = Field(default=50, ge=1, le=1000, description="most denoising steps of one image")
+    max_images: int = Field(default=4, ge=1, le=64, description="most images of one request (n)")
+    min_side: int = Field(default=256, ge=16, le=4096, description="least width and height, in pixels")
+    max_pixels: int = Field(
+        default=2 * MEBI, ge=256, le=MAX_PIXELS_SUPPORTED, description="most pixels of one image (width x height)"
+    )
+    default_size: SizeOption = Field(
+        default=Size(1024, 1024), description="size when a request gives none, and the size warmed at start, WxH"
+    )
+    image_formats: FormatsOption = Field(
+        default=contract.IMAGE_FORMATS,
+        min_length=1,
+        description="output formats, comma separated; the first is the default",
+    )
+    max_prompt_chars: int = Field(default=32_000, ge=1, le=1_000_000, description="longest prompt, in characters")
+    max_body_bytes: int = Field(default=MEBI, ge=1024, le=64 * MEBI, description="largest request body, in bytes")
+
+    # ---- HTTP
+    host: str = Field(default="0.0.0.0", description="address that both ports listen on (:: for IPv6 and IPv4)")  # noqa: S104 - a pod's address is not known beforehand
+    port: int = Field(default=contract.HTTP_PORT, ge=0, le=65_535, description="port of the API, probes and metrics")
+    admin_port: int = Field(default=contract.ADMIN_PORT, ge=0, le=65_535, description="port of the admin API")
+    admin_token: SecretStr | None = Field(
+        default=None,
+        description="bearer token of the admin API; prefer the file. Without a token the port stays closed",
+    )
+    admin_token_file: Path | None = Field(
+        default=None, description="file with that token; read at each call, so a changed Secret needs no restart"
+    )
+    connection_close: bool = Field(
+        default=True, description="close the connection after each API reply, so that kube-proxy balances requests"
+    )
+    encoder_threads: int = Field(default=2, ge=1, le=64, description="threads that encode PNG, JPEG and WebP")
+
+    # ---- identity and reports
+    namespace: str = Field(default="", description="label fluxpool_namespace of every metric")
+    pool: str = Field(default="", description="label fluxpool_pool of every metric")
+    pod_uid: str = Field(default="", description="label fluxpool_pod_uid of every metric")
+    log_format: Literal["json", "text"] = Field(default="text", description="one JSON object per line, or text")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
+    termination_log: Path = Field(
+        default=Path(contract.TERMINATION_MESSAGE_PATH),
+        description="file for the reason why the server could not start; written only if it exists",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings passes it by name
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment; no files."""
+        return init_settings, _Environment(settings_cls)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if not self.batch_size_min <= self.batch_size <= self.batch_size_max:
+            raise ValueError(
+                f"batch_size must be batch_size_min to batch_size_max, {self.batch_size_min} to {self.batch_size_max},"
+                f" and is {self.batch_size}"
+            )
+        problem = self.default_size.problem(self.min_side, self.max_pixels)
+        if problem:
+            raise ValueError(f"default_size {problem}")
+        if self.admin_token and self.admin_token_file:
+            raise ValueError("admin_token and admin_token_file exclude each other")
+        return self
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The model's id in the API, then its aliases."""
+        return self.served_model_name or (self.model,)
+
+    def engine_config(self) -> EngineConfig:
+        """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""
+        return EngineConfig(
+            model=self.model,
+            revision=self.revision,
+            token=os.environ.get(contract.ENV_HF_TOKEN) or None,
+            dtype=self.dtype,
+            device=self.device,
+            threads=self.torch_threads,
+            default_width=self.default_size.width,
+            default_height=self.default_size.height,
+            batch_size=self.batch_size,
+            batch_size_min=self.batch_size_min,
+            batch_size_max=self.batch_size_max,
+            max_steps=self.max_steps,
+            max_images=self.max_images,
+            max_pixels=self.max_pixels,
+            max_sequence_length=self.max_sequence_length,
+            max_queue_seconds=self.max_queue_seconds,
+            max_waiting=self.max_waiting,
+            drain_seconds=self.drain_seconds,
+            prompt_cache_bytes=self.prompt_cache_bytes,
+            pace=self.pace,
+        )
