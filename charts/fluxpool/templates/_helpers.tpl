@@ -60,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- define "fluxpool.podLabels" -}}
 {{ include "fluxpool.selectorLabels" . }}
 app.kubernetes.io/part-of: fluxpool
-{{- with merge (dict) (index . 2) (index . 0).Values.commonLabels }}
+{{- with merge (dict) (index . 2 | default dict) ((index . 0).Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
