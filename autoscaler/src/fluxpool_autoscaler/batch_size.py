@@ -94,7 +94,13 @@ def decide_batch_size(
         memory = memory.with_need(now, winner.number, present=knob.base, longest_gap_seconds=longest_gap)
         window = min(policy.scale_down.window_seconds, LONGEST_WINDOW_SECONDS)
         draft = hold_by_window(
-            Draft(winner.number), knob.base, memory.needs, up_seconds=0, down_seconds=window, bounds=bounds, now=now
+            Draft(winner.number),
+            knob.anchor(memory),
+            memory.needs,
+            up_seconds=0,
+            down_seconds=window,
+            bounds=bounds,
+            now=now,
         )
         memory = replace(memory, recommended=draft.number)
     return conclude(knob, memory, proposals, (draft, draft), now)
@@ -118,7 +124,9 @@ def _unmoved(in_force: int, winner: Proposal | None) -> Draft:
     draft = Draft(in_force)
     if winner is None:
         return draft
-    return draft.moved(in_force, Limit.HELD_BY_MISSING_METRICS, f"held at {in_force}, since a pod tells nothing")
+    return draft.moved(
+        in_force, Limit.HELD_BY_MISSING_METRICS, f"held at {in_force}, since a ready pod has no sample that counts"
+    )
 
 
 def _service_time(census: Census, mean_request_work_seconds: float | None) -> ServiceTime | None:

@@ -31,6 +31,10 @@ class Knob:
         """The number in force, brought within the bounds: they apply at once, and without any data."""
         return self.bounds.clamp(self.in_force)
 
+    def anchor(self, memory: KnobMemory) -> int:
+        """What a window holds: the number in force where it follows the autoscaler, else the last recommendation."""
+        return self.base if self.mode is Mode.AUTO or memory.recommended is None else memory.recommended
+
 
 def conclude(
     knob: Knob, memory: KnobMemory, proposals: tuple[Proposal, ...], drafts: tuple[Draft, Draft], now: float

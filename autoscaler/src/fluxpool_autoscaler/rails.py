@@ -30,17 +30,18 @@ class Draft:
 
 
 def hold_by_window(
-    draft: Draft, base: int, needs: Needs, *, up_seconds: float, down_seconds: float, bounds: Bounds, now: float
+    draft: Draft, anchor: int, needs: Needs, *, up_seconds: float, down_seconds: float, bounds: Bounds, now: float
 ) -> Draft:
     """Up to no more than the lowest need of the up window, down to no less than the highest of the down window.
 
-    As HPA's stabilizeRecommendationWithBehaviors. It is called a limit only where the bounds leave a difference.
+    Between the two `anchor` stays, as in HPA's stabilizeRecommendationWithBehaviors. It is called a limit only where
+    the bounds leave a difference.
     """
     need = draft.number
     lowest, highest = needs.lowest(now, up_seconds), needs.highest(now, down_seconds)
     floor = need if lowest is None else min(need, lowest)
     ceiling = need if highest is None else max(need, highest)
-    held = min(max(base, floor), ceiling)
+    held = min(max(anchor, floor), ceiling)
     if bounds.clamp(held) == bounds.clamp(need):
         return Draft(held, draft.limits)
     extreme, seconds = ("largest", down_seconds) if held > need else ("smallest", up_seconds)

@@ -28,17 +28,17 @@ def decide_replicas(
     else:
         longest_gap = age_limit_seconds(observation)
         memory = memory.with_need(now, winner.number, present=knob.base, longest_gap_seconds=longest_gap)
-        stable = _stabilize(winner.number, knob.base, memory, policy, now)
+        stable = _stabilize(winner.number, knob.anchor(memory), memory, policy, now)
         recommendation = veto_by_utilization(bound(stable, policy.bounds), knob.base, _total_busy(observation))
         paced = pace(recommendation, knob.base, memory.changes, policy, now)
         memory = replace(memory, recommended=recommendation.number)
     return conclude(knob, memory, proposals, (recommendation, paced), now)
 
 
-def _stabilize(need: int, base: int, memory: KnobMemory, policy: Policy, now: float) -> Draft:
+def _stabilize(need: int, anchor: int, memory: KnobMemory, policy: Policy, now: float) -> Draft:
     return hold_by_window(
         Draft(need),
-        base,
+        anchor,
         memory.needs,
         up_seconds=policy.scale_up.window_seconds,
         down_seconds=policy.scale_down.window_seconds,
