@@ -1,5 +1,6 @@
 """The FluxPool: one endpoint, its pods and its size, in one object."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "FluxPool"
 PLURAL: Final = "fluxpools"
+
+_NAME: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"  # a DNS-1035 label: Services may have no other name
 
 
 class Metadata(ApiModel):
@@ -91,11 +94,10 @@ class FluxPool(ApiModel):
 
     rules = (
         Rule(
-            f"size(self.metadata.name) <= {contract.POOL_NAME_MAX_LENGTH} && "
-            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            f"size(self.metadata.name) <= {contract.POOL_NAME_MAX_LENGTH} && self.metadata.name.matches('{_NAME}')",
             f"metadata.name must be at most {contract.POOL_NAME_MAX_LENGTH} characters: lower-case letters, digits and "
             "'-', starting with a letter and ending with a letter or digit (the pool's Service carries it)",
-            lambda p: len(p.metadata.name) <= contract.POOL_NAME_MAX_LENGTH,
+            lambda p: len(p.metadata.name) <= contract.POOL_NAME_MAX_LENGTH and re.match(_NAME, p.metadata.name),
         ),
     )
 
