@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_every_field_has_a_description() -> None:
 
 
 def test_every_string_list_map_and_number_is_bounded() -> None:
-    bounds = {
+    bounds: dict[str, Callable[[Node], bool]] = {
         "string": lambda node: "enum" in node or "maxLength" in node or node.get("format") == "date-time",
         "array": lambda node: "maxItems" in node,
         "integer": lambda node: "minimum" in node and "maximum" in node,

@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-
 from api.pools import ACCEPTED, EVERY_FIELD, REFUSED, body, pool
+
 from fluxpool_operator.api import FluxPool, Mode, UnreadableFluxPool, read
 
 

@@ -97,7 +97,7 @@ class FluxPool(ApiModel):
             f"size(self.metadata.name) <= {contract.POOL_NAME_MAX_LENGTH} && self.metadata.name.matches('{_NAME}')",
             f"metadata.name must be at most {contract.POOL_NAME_MAX_LENGTH} characters: lower-case letters, digits and "
             "'-', starting with a letter and ending with a letter or digit (the pool's Service carries it)",
-            lambda p: len(p.metadata.name) <= contract.POOL_NAME_MAX_LENGTH and re.match(_NAME, p.metadata.name),
+            lambda p: len(p.metadata.name) <= contract.POOL_NAME_MAX_LENGTH and bool(re.match(_NAME, p.metadata.name)),
         ),
     )
 
