@@ -51,10 +51,17 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+def _drop_traceback(record: logging.LogRecord) -> bool:
+    """For kopf's records: it logs an error at each level it passes; ours, at the end of the process, says it once."""
+    record.exc_info = None
+    return True
+
+
 def configure(log_format: Literal["json", "text"], level: str) -> None:
     """Make the root logger write `log_format` to standard error, from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    handler.addFilter(lambda record: not record.name.startswith("kopf") or _drop_traceback(record))
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

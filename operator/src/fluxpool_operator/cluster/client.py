@@ -17,12 +17,13 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
+from fluxpool_operator import contract
 from fluxpool_operator.cluster.answers import read_answer
 from fluxpool_operator.cluster.connection import Credentials, connect, credentials_of
 from fluxpool_operator.cluster.kinds import ACCESS_REVIEW, EVENT, FLUXPOOL, Kind, kind_of
 from fluxpool_operator.errors import ClusterError, NotFoundError, UnauthorizedError, UnavailableError
 
-FIELD_MANAGER = "fluxpool-operator"
+FIELD_MANAGER = contract.MANAGED_BY
 TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 SERVER_SIDE_APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -141,6 +142,14 @@ class Cluster:
         await self._write(EVENT, "patch", Request("PATCH", path, action, _OWNED, change, MERGE_PATCH))
 
     # ---- reads ------------------------------------------------------------------------------------------------------
+
+    async def read(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object, as the API server has it now.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+        return await self._request(Request("GET", kind.path(namespace, name), f"read {kind.name} {namespace}/{name}"))
 
     async def list_versions(self, kind: Kind, namespace: str | None) -> Listing:
         """Which objects of `kind` there are (only those under its selector), metadata only, in pages.

@@ -20,6 +20,8 @@ from fluxpool_operator.errors import ClusterError, NotFoundError
 
 log = logging.getLogger(__name__)
 
+Severity = Literal["Normal", "Warning"]
+
 REPORTING_CONTROLLER = "fluxpool.dev/operator"
 SERIES_SECONDS = 360.0  # client-go's events recorder ends a series after 6 minutes of silence
 REPEAT_SECONDS = 60.0
@@ -68,7 +70,12 @@ class Recorder:
         self._known: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
 
     async def record(
-        self, regarding: Regarding, severity: Literal["Normal", "Warning"], reason: str, action: str, note: str
+        self,
+        regarding: Regarding,
+        severity: Severity,
+        reason: str,
+        action: str,
+        note: str,
     ) -> None:
         """Say `note` about the FluxPool."""
         key = (regarding.uid, reason, note)

@@ -56,6 +56,9 @@ SERVICE = Kind("v1", "Service", "services")
 POD_DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 SECRET = Kind("v1", "Secret", "secrets")
 SERVICE_MONITOR = Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors")
+CHILDREN = (SECRET, SERVICE, POD_DISRUPTION_BUDGET, DEPLOYMENT)
+"""The kinds every pool has one child of."""
+
 EVENT = Kind("events.k8s.io/v1", "Event", "events", selector="")
 ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", selector="")
 

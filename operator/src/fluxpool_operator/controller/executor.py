@@ -1,0 +1,108 @@
+"""Executes a plan: the status first, then its events, then the children, each by one write.
+
+Status first, because it holds what the autoscaler decided: if the process dies in between, the next one finds the
+decision and carries it out. The children follow in the plan's order; one that the API server refuses does not hold up
+the others, and the first refusal is raised when all have been tried.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from fluxpool_operator.cluster import kinds
+from fluxpool_operator.cluster.client import Object
+from fluxpool_operator.cluster.events import Regarding
+from fluxpool_operator.cluster.kinds import Kind
+from fluxpool_operator.controller.keys import PoolKey
+from fluxpool_operator.controller.memory import PoolMemory
+from fluxpool_operator.controller.ports import Events, Writes
+from fluxpool_operator.controller.table import Seen
+from fluxpool_operator.controller.view import Pool, View
+from fluxpool_operator.errors import ClusterError, ForbiddenError, InvalidError, NotFoundError
+from fluxpool_operator.reconcile.plan import Apply, Delete, Plan, PlannedEvent
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """See the module.
+
+    Args:
+        cluster: where to write.
+        events: where to say it.
+        view: where the answers go, so that the next reconcile knows of them.
+        now: the present time.
+    """
+
+    def __init__(self, cluster: Writes, events: Events, view: View, now: Callable[[], datetime]) -> None:
+        self._cluster = cluster
+        self._events = events
+        self._view = view
+        self._now = now
+
+    async def execute(self, key: PoolKey, pool: Seen[Pool], plan: Plan, memory: PoolMemory) -> bool:
+        """Write what the plan says.
+
+        Returns:
+            False if an object came to light that the plan did not know of: reconcile again, at once.
+
+        Raises:
+            ClusterError: a write failed; those after it were still tried if the API server refused just that object.
+        """
+        if plan.status is not None:
+            await self._write_status(key, pool, plan, memory)
+        refusals: list[ClusterError] = []
+        known = True
+        for apply in plan.applies:
+            try:
+                known = await self._apply(apply) and known
+            except (InvalidError, ForbiddenError) as error:
+                refusals.append(error)
+        for delete in plan.deletes:
+            await self._delete(key.namespace, delete)
+        if refusals:
+            await self._say_refused(key, pool, refusals)
+            raise refusals[0]
+        return known
+
+    async def _write_status(self, key: PoolKey, pool: Seen[Pool], plan: Plan, memory: PoolMemory) -> None:
+        version = str(pool.resource_version)
+        body = await self._cluster.patch_status(key.namespace, key.name, version, dict(plan.status or {}))
+        self._view.wrote(kinds.FLUXPOOL, body)
+        memory.status_written_at = self._now()
+        for event in plan.events:
+            await self._say(key, pool, event)
+
+    async def _apply(self, apply: Apply) -> bool:
+        manifest = dict(apply.manifest)
+        kind = kinds.kind_of(manifest["apiVersion"], manifest["kind"])
+        if apply.creates and await self._is_there(kind, manifest):
+            return False
+        self._view.wrote(kind, await self._cluster.apply(manifest))
+        return True
+
+    async def _is_there(self, kind: Kind, manifest: Object) -> bool:
+        """Whether something lies under that name that the watch does not see, having another label or none."""
+        metadata = manifest["metadata"]
+        try:
+            found = await self._cluster.read(kind, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            return False
+        self._view.wrote(kind, found)
+        return True
+
+    async def _delete(self, namespace: str, delete: Delete) -> None:
+        kind = kinds.kind_of(delete.api_version, delete.kind)
+        try:
+            await self._cluster.delete(kind, namespace, delete.name, delete.uid)
+        except NotFoundError:
+            log.debug("%s %s/%s was gone already", delete.kind, namespace, delete.name)
+        self._view.deleted(kind, namespace, delete.name, delete.uid)
+
+    async def _say(self, key: PoolKey, pool: Seen[Pool], event: PlannedEvent) -> None:
+        regarding = Regarding(key.namespace, key.name, pool.uid)
+        await self._events.record(regarding, event.type, event.reason, "Reconcile", event.message)
+
+    async def _say_refused(self, key: PoolKey, pool: Seen[Pool], refusals: list[ClusterError]) -> None:
+        for error in refusals:
+            await self._say(key, pool, PlannedEvent("Warning", "Refused", str(error)))

@@ -1,0 +1,148 @@
+"""The operator as a process: makes the parts, connects them, and runs them until SIGTERM or until one of them ends."""
+
+import asyncio
+import logging
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from fluxpool_operator.cluster import Cluster, Kind, connect, kinds
+from fluxpool_operator.cluster.events import Recorder
+from fluxpool_operator.controller.audit import Audit
+from fluxpool_operator.controller.executor import Executor
+from fluxpool_operator.controller.keys import PoolKey
+from fluxpool_operator.controller.memory import Memories
+from fluxpool_operator.controller.preflight import wait_until_ready
+from fluxpool_operator.controller.queue import WorkQueue
+from fluxpool_operator.controller.supervisor import listen_to_signals, run_until, supervise
+from fluxpool_operator.controller.view import View
+from fluxpool_operator.controller.watches import Watches
+from fluxpool_operator.controller.worker import Worker
+from fluxpool_operator.health import Health, listen, make_app
+from fluxpool_operator.metrics import Metrics
+from fluxpool_operator.settings import Settings
+from fluxpool_operator.world import Defaults, MonitorSettings
+
+log = logging.getLogger(__name__)
+
+WORKER_LIMIT_SECONDS = 300.0
+"""The longest a worker may take for one pool: a dozen requests that all run into their timeout."""
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until SIGTERM.
+
+    Raises:
+        SettingsError: a setting turned out to be of no use.
+        StoppedError: a part has ended.
+    """
+    stop = asyncio.Event()
+    listen_to_signals(stop)
+    health, metrics = Health(), Metrics(version("fluxpool-operator"))
+    runner = await listen(make_app(health, metrics), settings.http_port)
+    try:
+        async with Cluster(await connect(), metrics.count_write) as cluster:
+            await run_until(stop, _run_on(cluster, settings, health, metrics, stop))
+    finally:
+        await runner.cleanup()
+
+
+async def _run_on(cluster: Cluster, settings: Settings, health: Health, metrics: Metrics, stop: asyncio.Event) -> None:
+    children = await _prepare(settings, cluster, health)
+    await Operator(settings, cluster, children, health, metrics).run(stop)
+
+
+class Operator:
+    """The parts of one process, once all that they need is there.
+
+    Args:
+        settings: of the process.
+        cluster: the API server.
+        children: the kinds of children that pools may have.
+        health: gets the signs of life.
+        metrics: gets the numbers.
+    """
+
+    def __init__(
+        self, settings: Settings, cluster: Cluster, children: Sequence[Kind], health: Health, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._health = health
+        self._metrics = metrics
+        self._queue: WorkQueue[PoolKey] = WorkQueue()
+        self._view = View([kinds.FLUXPOOL, kinds.POD, *children])
+        self._memories = Memories()
+        self._worker = Worker(
+            queue=self._queue,
+            view=self._view,
+            memories=self._memories,
+            executor=Executor(cluster, Recorder(cluster, platform.node()), self._view, _now),
+            defaults=_defaults(settings, children),
+            metrics=metrics,
+            now=_now,
+            forget=self._forget,
+        )
+        self._audit = Audit(cluster, self._view, settings.namespaces, self._queue.add, metrics.missed_deletions.inc)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run all parts until one of them ends.
+
+        Args:
+            stop: set by signals; kopf takes these at its start, and they are taken back here.
+
+        Raises:
+            StoppedError: a part has ended.
+        """
+        self._health.awaited = "the first lists of the API server"
+        self._health.expect("a worker", WORKER_LIMIT_SECONDS, self._queue.longest_flight_seconds)
+        self._metrics.queue_depth.set_function(lambda: len(self._queue))
+        self._metrics.pools.set_function(lambda: len(self._view.pools.keys()))
+        watches = Watches(self._view, self._queue.add, self._cluster.credentials, self._metrics.count_watch_event)
+        watching = await watches.start(self._settings.namespaces)
+        listen_to_signals(stop)
+        workers = {f"worker {number}": self._worker.run() for number in range(self._settings.workers)}
+        await supervise({"watches": watches.run(watching), "upkeep": self._upkeep(), **workers})
+
+    async def _upkeep(self) -> None:
+        """What starts once everything is indexed."""
+        await self._audit.first_sync()
+        self._health.awaited = None
+        log.info("ready", extra={"pools": len(self._view.pools.keys())})
+        interval = self._settings.resync_seconds
+        await supervise({"audit": self._audit.run(interval), "resync": self._resync(interval)})
+
+    async def _resync(self, interval_seconds: float) -> None:
+        """Queue every pool once per interval, evenly spread."""
+        while True:
+            keys = {*self._view.pools.keys(), *self._memories}
+            for number, key in enumerate(keys):
+                self._queue.add_after(key, number * interval_seconds / len(keys))
+            await asyncio.sleep(interval_seconds)
+
+    def _forget(self, key: PoolKey) -> None:
+        log.info("the pool is gone", extra={"pool": str(key)})
+
+
+async def _prepare(settings: Settings, cluster: Cluster, health: Health) -> list[Kind]:
+    """Wait until all that is needed is there. Returns the kinds of children that pools may have."""
+    children = list(kinds.CHILDREN)
+    await wait_until_ready(cluster, settings.namespaces, children, health)
+    if settings.service_monitor and await cluster.serves(kinds.SERVICE_MONITOR):
+        children.append(kinds.SERVICE_MONITOR)
+        await wait_until_ready(cluster, settings.namespaces, children, health)
+    return children
+
+
+def _defaults(settings: Settings, children: Sequence[Kind]) -> Defaults:
+    monitor = MonitorSettings(labels=settings.service_monitor_labels, interval=settings.service_monitor_interval)
+    return Defaults(
+        image=settings.inference_image,
+        image_pull_policy=settings.inference_image_pull_policy,
+        service_monitor=monitor if kinds.SERVICE_MONITOR in children else None,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
