@@ -1,6 +1,5 @@
 """What the controller needs of the outside, as types: the real ones are in `cluster` and `scaling`, tests have others.
 
-
 Every method that asks the API server raises a `ClusterError` when the answer is not a success.
 """
 
