@@ -3,6 +3,7 @@
     DemoError                what cannot go on; the message says what and what to do
     ├── CommandError         a program (helm, kubectl, fluxpool-cluster) ended with an error
     ├── KubernetesError      the API server said no
+    ├── UnreachableError     the API server, Prometheus or the endpoint does not answer
     └── WaitError            something did not happen in time
 """
 
@@ -27,6 +28,10 @@ class KubernetesError(DemoError):
         super().__init__(f"cannot {action}: {message or reason} ({status})")
         self.status = status
         self.reason = reason
+
+
+class UnreachableError(DemoError):
+    """Nobody answers there now; trying again may help."""
 
 
 class WaitError(DemoError):

@@ -1,0 +1,56 @@
+"""Installs the chart as a user would, by Helm, and takes it away again."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fluxpool_demo import command
+from fluxpool_demo.kube import Kube
+from fluxpool_demo.platform import CHART, Platform
+
+RELEASE: Final = "fluxpool"
+SYSTEM_NAMESPACE: Final = "fluxpool-system"
+PROMETHEUS: Final = f"{RELEASE}-prometheus"
+OPERATOR: Final = f"{RELEASE}-operator"
+
+
+async def install(kube: Kube, platform: Platform, changes: Mapping[str, Any] | None = None) -> None:
+    """Install the chart, or upgrade what is there, and wait until it is ready.
+
+    Args:
+        kube: the cluster.
+        platform: its values are used.
+        changes: values on top of those.
+
+    Raises:
+        CommandError: Helm says why.
+    """
+    await platform.make_namespace(kube, SYSTEM_NAMESPACE)
+    await helm_upgrade(CHART, merged(platform.helm_values, changes or {}))
+
+
+async def helm_upgrade(chart: Path, values: Mapping[str, Any]) -> None:
+    """`helm upgrade --install`, with values on its standard input."""
+    await command.run(
+        *("helm", "upgrade", "--install", RELEASE, str(chart), "--namespace", SYSTEM_NAMESPACE),
+        *("--values", "-", "--wait", "--timeout", "3m"),
+        text=json.dumps(values),
+    )
+
+
+async def uninstall(kube: Kube) -> None:
+    """Take away the release, its namespace and the definition of FluxPools (which the chart leaves)."""
+    await command.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
+    await kube.delete("Namespace", None, SYSTEM_NAMESPACE)
+    await kube.delete("CustomResourceDefinition", None, "fluxpools.fluxpool.dev")
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Helm's way: maps are merged, anything else is replaced."""
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        both_maps = isinstance(old, Mapping) and isinstance(change, Mapping)
+        result[key] = merged(old, change) if both_maps else change
+    return result

@@ -1,0 +1,181 @@
+"""Watches one pool while it works: its status and events, its pods, and what its Prometheus says of them.
+
+Changes of the desired numbers are noted the moment a watch delivers them; gauges are sampled twice a second.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from fluxpool_demo.errors import UnreachableError
+from fluxpool_demo.kube import Kube, Object, is_true
+from fluxpool_demo.prometheus import (
+    BATCH_SIZE,
+    PACE_OVERRUNS,
+    PACE_STEPS,
+    POD_UID,
+    RUNNING,
+    WAITING,
+    Prometheus,
+    Reading,
+    of_pool,
+)
+from fluxpool_demo.record import Decision, Knob, Pacing, PodRecord, Sample
+
+POOL_LABEL = "fluxpool.dev/pool"
+SAMPLE_SECONDS = 0.5
+REASON_SECONDS = 5.0
+"""An event that explains a change arrives within this time of it."""
+FIELDS = {Knob.BATCH_SIZE: "batchSize", Knob.REPLICAS: "replicas"}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An event of the pool, at the time we heard of it."""
+
+    at: float
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Observer:
+    """What has been seen of one pool so far. `watching` keeps it up to date."""
+
+    kube: Kube
+    prometheus: Prometheus
+    namespace: str
+    pool: str
+    started_at: float
+    clock: Callable[[], float] = time.monotonic
+    samples: list[Sample] = field(default_factory=list)
+    changes: list[Decision] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    pods: dict[str, PodRecord] = field(default_factory=dict)
+    status: Object = field(default_factory=dict)
+
+    @property
+    def now(self) -> float:
+        """Seconds on the run's clock."""
+        return self.clock() - self.started_at
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """The changes so far, with the operator's reasons."""
+        return explained(self.changes, self.notes)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Watch while the block runs."""
+        async with asyncio.TaskGroup() as tasks:
+            started = [
+                tasks.create_task(work)
+                for work in (
+                    self._follow("FluxPool", self._see_pool),
+                    self._follow("Event", self._see_event),
+                    self._follow("Pod", self._see_pod),
+                    self._sample(),
+                )
+            ]
+            try:
+                yield
+            finally:
+                for task in started:
+                    task.cancel()
+
+    async def pacing(self) -> Pacing:
+        """Paced steps of all pods there were, from the counters' highest values.
+
+        Raises:
+            UnreachableError: Prometheus does not answer.
+        """
+        steps, overruns = [
+            sum(reading.value for reading in await self.prometheus.query(f"max_over_time({selector}[1h])"))
+            for selector in (of_pool(self.namespace, self.pool, metric) for metric in (PACE_STEPS, PACE_OVERRUNS))
+        ]
+        return Pacing(round(steps), round(overruns))
+
+    async def _follow(self, kind: str, see: Callable[[str, Object], None]) -> None:
+        while True:
+            try:
+                async for verb, item in self.kube.watch(kind, self.namespace):
+                    see(verb, item)
+            except UnreachableError:
+                await asyncio.sleep(1)
+
+    def _see_pool(self, verb: str, item: Object) -> None:
+        if item["metadata"]["name"] != self.pool or verb == "DELETED":
+            return
+        before, self.status = self.status, item.get("status") or {}
+        for knob, name in FIELDS.items():
+            old, new = ((status.get("desired") or {}).get(name) for status in (before, self.status))
+            if new is not None and new != old:
+                self.changes.append(Decision(self.now, knob, old, new))
+
+    def _see_event(self, verb: str, item: Object) -> None:
+        regarding = item.get("regarding") or {}
+        if verb == "ADDED" and (regarding.get("kind"), regarding.get("name")) == ("FluxPool", self.pool):
+            self.notes.append(Note(self.now, item.get("reason", ""), item.get("note", "")))
+
+    def _see_pod(self, verb: str, item: Object) -> None:
+        metadata = item["metadata"]
+        if (metadata.get("labels") or {}).get(POOL_LABEL) != self.pool:
+            return
+        pod = self.pods.get(metadata["uid"]) or PodRecord(metadata["name"], self.now)
+        statuses = (item.get("status") or {}).get("containerStatuses") or []
+        pod = replace(pod, restarts=sum(status["restartCount"] for status in statuses))
+        if is_true(item, "Ready") and pod.ready_at is None:
+            pod = replace(pod, ready_at=self.now)
+        if "deletionTimestamp" in metadata and pod.ending_at is None:
+            pod = replace(pod, ending_at=self.now)
+        if verb == "DELETED":
+            pod = replace(pod, gone_at=self.now)
+        self.pods[metadata["uid"]] = pod
+
+    async def _sample(self) -> None:
+        wanted = of_pool(self.namespace, self.pool, WAITING, RUNNING, BATCH_SIZE)
+        while True:
+            try:
+                readings = await self.prometheus.query(wanted)
+            except UnreachableError:
+                readings = []
+            self.samples.append(self._look(readings))
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    def _look(self, readings: Iterable[Reading]) -> Sample:
+        there = {uid for uid, pod in self.pods.items() if pod.gone_at is None}
+        ready = {uid for uid in there if self.pods[uid].ready_at is not None and self.pods[uid].ending_at is None}
+        by_metric: dict[str, dict[str, float]] = {WAITING: {}, RUNNING: {}, BATCH_SIZE: {}}
+        for reading in readings:
+            uid = reading.labels.get(POD_UID, "")
+            if uid in there:
+                by_metric[reading.labels["__name__"]][uid] = reading.value
+        sizes = [int(size) for uid, size in by_metric[BATCH_SIZE].items() if uid in ready]
+        desired = self.status.get("desired") or {}
+        return Sample(
+            at=self.now,
+            waiting=_total(by_metric[WAITING]),
+            running=_total(by_metric[RUNNING]),
+            batch_size=min(sizes, default=None),
+            desired_batch_size=desired.get("batchSize"),
+            desired_replicas=desired.get("replicas"),
+            ready=len(ready),
+            pods=len(there),
+        )
+
+
+def _total(values: dict[str, float]) -> float | None:
+    return sum(values.values()) if values else None
+
+
+def explained(changes: Iterable[Decision], notes: Iterable[Note]) -> list[Decision]:
+    """Each change with the message of the event that came with it: the nearest in time that names the new number."""
+    known = list(notes)
+    return [replace(change, reason=_reason_of(change, known)) for change in changes]
+
+
+def _reason_of(change: Decision, notes: list[Note]) -> str:
+    near = [note for note in notes if abs(note.at - change.at) <= REASON_SECONDS]
+    return min(near, key=lambda note: abs(note.at - change.at)).message if near else ""

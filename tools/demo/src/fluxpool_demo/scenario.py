@@ -1,0 +1,80 @@
+"""The demo's numbers: the pool, its pace, and the load.
+
+The tiny model makes an image in about 30 ms of CPU; its steps are held to `A + C x rows` seconds, so that one pod has the
+speed of a slow GPU and further pods add capacity although all share the machine's cores. With 4 steps per image:
+
+    rows   a step takes   an image takes   images per second and pod
+      1       0.19 s          0.76 s              1.3
+      2       0.23 s          0.92 s              2.2     the most that keeps the latency target of 1 s: rest
+      8       0.47 s          1.88 s              4.3     the most there is
+
+The load calls for each knob in turn: the first step up is more than a pod carries at 2 rows but not at 8, so the batch
+size rises and no replica is needed; the second is more than a pod carries at all.
+"""
+
+from typing import Any, Final
+
+from fluxpool_demo.load import ImageJob
+from fluxpool_demo.schedule import Schedule, Step
+
+NAMESPACE: Final = "fluxpool-demo"
+POOL: Final = "tiny"
+MODEL: Final = "tiny-flux"
+PACE: Final = (0.15, 0.04)
+STEPS: Final = 4
+SIZE: Final = "64x64"
+MAX_REPLICAS: Final = 4
+LATENCY_SECONDS: Final = 1
+SCALE_DOWN_SECONDS: Final = 15
+
+CALM: Final = Step("calm", 10, 1.0)
+SCHEDULE: Final = Schedule((CALM, Step("step up", 20, 3.5), Step("step up and hold", 70, 6.5)))
+SECONDS_TO_COME_DOWN: Final = 75.0
+"""After the load: window, preStop, drain, and the batch size's own window."""
+
+FIRST_IMAGES: Final = 6
+PICTURES: Final = 24
+
+SUBJECTS: Final = (
+    "a lighthouse at dusk",
+    "a fox in fresh snow",
+    "a bowl of lemons",
+    "a tram in the rain",
+    "a red bicycle",
+    "a greenhouse at night",
+)
+
+
+def spec(model: str) -> dict[str, Any]:
+    """The FluxPool's spec, but for what the platform adds.
+
+    Args:
+        model: where the pods find the tiny model.
+    """
+    return {
+        "model": {"source": model, "precision": "float32"},
+        "serving": {
+            "drainSeconds": 120,
+            "maxQueueSeconds": 60,
+            "defaultSize": SIZE,
+            "limits": {"minSide": 64, "maxPixels": 256 * 256, "maxSteps": 8},
+        },
+        "scaling": {
+            "maxReplicas": MAX_REPLICAS,
+            "targets": {"latencySeconds": LATENCY_SECONDS},
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": SCALE_DOWN_SECONDS}},
+        },
+        "template": {
+            "resources": {"requests": {"cpu": "100m"}},
+            "env": [
+                {"name": "FLUXPOOL_PACE", "value": ",".join(str(seconds) for seconds in PACE)},
+                {"name": "FLUXPOOL_SERVED_MODEL_NAME", "value": MODEL},
+                {"name": "FLUXPOOL_TORCH_THREADS", "value": "1"},
+            ],
+        },
+    }
+
+
+def job(number: int) -> ImageJob:
+    """The request with this number: subjects in turn, a seed of its own."""
+    return ImageJob(model=MODEL, prompt=SUBJECTS[number % len(SUBJECTS)], steps=STEPS, seed=number, size=SIZE)
