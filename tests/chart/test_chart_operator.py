@@ -21,7 +21,7 @@ from chart.helm import (
     only,
     render,
 )
-from chart.operator_settings import load_settings
+from chart.operator_code import load_settings
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -1,0 +1,51 @@
+"""Asks the operator's own code, in the operator's Python environment, where its libraries are."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from chart.helm import TOP
+
+PYTHON = TOP / "operator" / ".venv" / "bin" / "python"
+
+LOAD_SETTINGS = "from fluxpool_operator.settings import load; print(load({}).model_dump_json())"
+MAKE_POD = """
+import json, sys
+from fluxpool_operator.api import read
+from fluxpool_operator.resources import LATEST_REVISION, Basis, pod_template
+pool = read(json.load(sys.stdin))
+print(json.dumps(pod_template(pool, Basis("fluxpool-inference:0.1.0", "IfNotPresent", LATEST_REVISION))))
+"""
+
+
+def load_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The operator's settings, made from an environment, as JSON has them.
+
+    Raises:
+        subprocess.CalledProcessError: the operator refuses the environment.
+    """
+    return _run(LOAD_SETTINGS, environment=environment)
+
+
+def pod_template(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod template that the operator makes of a FluxPool.
+
+    Raises:
+        subprocess.CalledProcessError: the operator cannot read the FluxPool.
+    """
+    return _run(MAKE_POD, given=pool)
+
+
+def _run(code: str, environment: Mapping[str, str] | None = None, given: object = None) -> dict[str, Any]:
+    done = subprocess.run(
+        [PYTHON, "-c", code],
+        env=dict(environment or {}),
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
