@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from api.pools import EVERY_FIELD, body
-from fluxpool_operator.world import MonitorSettings
 from reconcile.fake_cluster import DEFAULTS, FakeCluster
+
+from fluxpool_operator.world import MonitorSettings
 
 FOUR = ["Secret", "Deployment", "Service", "PodDisruptionBudget"]
 

@@ -11,7 +11,7 @@ status      what is written of that, and when
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from fluxpool_operator.api import Condition, ConditionStatus, FluxPool, Status, UnreadableFluxPool
+from fluxpool_operator.api import Condition, ConditionStatus, FluxPool, Numbers, Status, UnreadableFluxPool
 from fluxpool_operator.reconcile.changes import changes, own_deployment
 from fluxpool_operator.reconcile.conditions import (
     METRICS_AVAILABLE,
@@ -28,6 +28,7 @@ from fluxpool_operator.reconcile.problems import next_scheduling_deadline
 from fluxpool_operator.reconcile.sizing import sizes
 from fluxpool_operator.reconcile.status import is_urgent, patch, status_of, write_delay
 from fluxpool_operator.reconcile.upgrade import choose_template
+from fluxpool_operator.scaling.outcome import Outcome
 from fluxpool_operator.world import Snapshot
 
 
@@ -117,12 +118,20 @@ _TURNS = (
 def _events(facts: Facts, before: Status, after: Status) -> Iterator[PlannedEvent]:
     """The autoscaler's word on a changed number, and each condition that turned."""
     outcome = facts.snapshot.outcome
-    if outcome and outcome.event and (before.desired, before.recommended) != (after.desired, after.recommended):
+    if outcome and outcome.event and _takes_effect(outcome, before, after):
         yield PlannedEvent(outcome.event.type, outcome.event.reason, outcome.event.message)
     for kind, bad, good_again in _TURNS:
         event = _turn(before.condition(kind), after.condition(kind), bad, good_again)
         if event:
             yield event
+
+
+def _takes_effect(outcome: Outcome, before: Status, after: Status) -> bool:
+    """Whether this write brings a number of the autoscaler's, rather than one that the user's bounds moved."""
+    old, new = before.desired or Numbers(), after.desired or Numbers()
+    replicas = old.replicas != new.replicas == outcome.desired_replicas
+    batch_size = old.batch_size != new.batch_size == outcome.desired_batch_size
+    return replicas or batch_size or before.recommended != after.recommended
 
 
 def _turn(
