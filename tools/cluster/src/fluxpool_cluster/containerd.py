@@ -12,6 +12,8 @@ from fluxpool_cluster.packages import CNI_PLUGINS
 
 CONTAINERD = "containerd"
 
+_CNI_RESULTS = Path("/var/lib/cni/results")
+
 _CONFIG = """version = 2
 root = "{folder}/root"
 state = "{folder}/state"
@@ -87,7 +89,12 @@ def import_image(where: Layout, tar: Path) -> str:
     return _ctr(where, "images", "import", tar).strip()
 
 
-def shim_sockets(where: Layout) -> list[Path]:
-    """The sockets of the shims, which lie below /run/containerd whatever the configuration says."""
-    addresses = where.containerd.glob("state/io.containerd.runtime.v2.task/*/*/address")
-    return [Path(address.read_text(encoding="utf-8").removeprefix("unix://")) for address in addresses]
+def outside_files(where: Layout) -> list[Path]:
+    """What running containers have outside the state folder, whatever the configuration says.
+
+    The sockets of the shims, and the pod network's notes on each sandbox.
+    """
+    tasks = list(where.containerd.glob("state/io.containerd.runtime.v2.task/*/*"))
+    addresses = [task / "address" for task in tasks if (task / "address").exists()]
+    sockets = [Path(address.read_text(encoding="utf-8").removeprefix("unix://")) for address in addresses]
+    return sockets + [note for task in tasks for note in _CNI_RESULTS.glob(f"*-{task.name}-*")]

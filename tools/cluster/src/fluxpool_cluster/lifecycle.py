@@ -72,7 +72,7 @@ def _running(where: Layout, console: Console) -> Summary | None:
     record = machine.load()
     if record is None:
         preflight.require_free_namespace()
-        preflight.require_no_other_kubelet(teardown.pod_cgroups)
+        preflight.require_no_other_node([teardown.describe(pid) for pid in teardown.node_processes()])
         return None
     preflight.require_own_state(record, where.state)
     if wrong := health.problems(where):

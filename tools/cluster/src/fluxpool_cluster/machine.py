@@ -127,8 +127,6 @@ def remove_fixed_paths(record: MachineRecord) -> None:
         if not in_use and path != Path("/run/netns"):
             remove_tree(path)
     _remove_links(Path("/var/log/containers"), record.state)
-    for entry in Path("/var/lib/cni/results").glob(f"{layout.NAMESPACE}-*"):
-        entry.unlink()
 
 
 def _remove_links(folder: Path, target: Path) -> None:

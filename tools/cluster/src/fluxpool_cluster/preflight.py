@@ -134,12 +134,12 @@ def require_free_namespace(exists: Callable[[], bool] = netns.exists) -> None:
         )
 
 
-def require_no_other_kubelet(cgroups: Callable[[], list[Path]]) -> None:
+def require_no_other_node(processes: list[str]) -> None:
     """Two kubelets on one machine would share fixed paths and the cgroup of all pods."""
-    if found := cgroups():
+    if processes:
         raise PreconditionError(
-            f"another Kubernetes node seems to run on this machine: the cgroup {found[0]} exists",
-            "use that cluster with CLUSTER=current, or stop its kubelet and remove the cgroup",
+            f"another Kubernetes node runs on this machine: process {processes[0]}",
+            "use that cluster with CLUSTER=current, or stop it",
         )
 
 

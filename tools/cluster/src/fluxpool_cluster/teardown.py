@@ -31,14 +31,14 @@ def tear_down(record: MachineRecord, console: Console) -> None:
     where = Layout(record.state)
     where.summary.unlink(missing_ok=True)
     _end_processes(where, console)
-    sockets = containerd.shim_sockets(where)
+    outside = containerd.outside_files(where)
     _unmount(where.state)
     _remove_cgroups()
     netns.delete()
     if "/run/netns" in record.absent:
         netns.remove_empty_folder()
-    for socket in sockets:
-        socket.unlink(missing_ok=True)
+    for file in outside:
+        file.unlink(missing_ok=True)
     machine.remove_tree(where.state)
     machine.remove_fixed_paths(record)
     machine.restore_sysctls(record)
@@ -65,7 +65,7 @@ def _end_users(processes: ProcessTable, console: Console) -> None:
     """End what others have started inside the namespace, by `run` for example, while the API server still answers."""
     own = {process.pid for process in processes.all()}
     if users := [pid for pid in netns.processes() if pid not in own]:
-        console.say(f"ending what else runs inside the namespace: {', '.join(map(_describe, users))}")
+        console.say(f"ending what else runs inside the namespace: {', '.join(map(describe, users))}")
         end(users, _USER_GRACE_SECONDS)
 
 
@@ -92,18 +92,15 @@ def _shims(where: Layout) -> list[int]:
     return [pid for pid, line in lines.items() if Path(line[0]).name == name and socket in line]
 
 
-def _describe(pid: int) -> str:
-    return f"{pid} ({' '.join(_command_line(pid))[:60]})"
-
-
-def pod_cgroups() -> list[Path]:
+def _pod_cgroups() -> list[Path]:
     """The cgroups of all pods: one per controller with cgroup v1, one in all with v2."""
     root = Path("/sys/fs/cgroup")
     return [*sorted(root.glob("kubepods*")), *sorted(root.glob("*/kubepods*"))]
 
 
 def _pod_processes() -> list[int]:
-    files = [file for cgroup in pod_cgroups() for file in cgroup.rglob("cgroup.procs")]
+    """Every process in the cgroups of pods."""
+    files = [file for cgroup in _pod_cgroups() for file in cgroup.rglob("cgroup.procs")]
     found: set[int] = set()
     for file in files:
         with suppress(OSError):  # the cgroup may go away at this moment
@@ -111,10 +108,21 @@ def _pod_processes() -> list[int]:
     return sorted(found)
 
 
+def node_processes() -> list[int]:
+    """Every process of a Kubernetes node on this machine, whoever runs it: of its pods, and kubelets themselves."""
+    kubelets = [pid for pid in all_pids() if Path(_command_line(pid)[0]).name in {"kubelet", "k3s", "k0s"}]
+    return sorted({*_pod_processes(), *kubelets})
+
+
+def describe(pid: int) -> str:
+    """A process in words: its number and the beginning of its command line."""
+    return f"{pid} ({' '.join(_command_line(pid))[:60]})"
+
+
 def _remove_cgroups() -> None:
     """Remove the cgroups of all pods; the kernel may need a moment after the last process has ended."""
     deadline = time.monotonic() + _CGROUP_SECONDS
-    while cgroups := pod_cgroups():
+    while cgroups := _pod_cgroups():
         for cgroup in cgroups:
             for folder, _, _ in os.walk(cgroup, topdown=False):
                 with suppress(OSError):
