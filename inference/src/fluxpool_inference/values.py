@@ -95,6 +95,8 @@ class EngineConfig:
         drain_seconds: The longest time from SIGTERM to exit.
         prompt_cache_bytes: Bound of the cache of prompt embeddings, in bytes of tensors.
         pace: See `Pace`; None runs at full speed.
+        log_format: Of the worker's own lines on stderr.
+        log_level: Of the same.
     """
 
     model: str
@@ -117,6 +119,8 @@ class EngineConfig:
     drain_seconds: float = 300.0
     prompt_cache_bytes: int = 256 * 1024 * 1024
     pace: Pace | None = None
+    log_format: Literal["json", "text"] = "text"
+    log_level: str = "info"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,11 @@
+"""The process that owns a device. Only this package (and `tiny_model`) imports torch, diffusers and transformers.
+
+One thread owns the device, the model, the tokenizers and the loop; two more talk to the HTTP process.
+
+- `__main__` starts it all,
+- `checkpoint` finds a model and refuses those this engine cannot run,
+- `loading` turns it into a `flux.FluxModel`, which knows the mathematics of FLUX and nothing of scheduling,
+- `warm_up` measures what its steps cost,
+- `loop` decides what the device does next, and survives what goes wrong,
+- `prompts` remembers embeddings, `pacing` holds steps, `device` knows the hardware.
+"""

@@ -1,0 +1,68 @@
+"""The hardware: which device, how many threads, and whether a GPU has failed for good."""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def pick(config: EngineConfig) -> torch.device:
+    """The device of the configuration. Raises StartError where it is not there."""
+    if config.device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if config.device == "cuda":
+        raise StartError(
+            StartFailure.DEVICE_UNAVAILABLE, "device is cuda, but torch finds no GPU it can use in this container"
+        )
+    return torch.device("cpu")
+
+
+def cpu_threads(cgroups: Path = CGROUPS) -> int:
+    """Cores this process may use: its affinity, within the quota of its cgroup (version 2 or 1), at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _quota(cgroups)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota(cgroups: Path) -> float | None:
+    """Cores by the cgroup's CPU quota; None if it has none, or there is no cgroup to read."""
+    try:
+        limit, period = (cgroups / "cpu.max").read_text().split()
+    except FileNotFoundError:
+        try:
+            limit = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except FileNotFoundError:
+            return None
+    return None if limit in {"max", "-1"} else int(limit) / int(period)
+
+
+def uuid(device: torch.device) -> str | None:
+    """The GPU's UUID as NVML writes it; None on CPU."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on the GPU, or on the CPU, whose allocator says it in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def recover(device: torch.device) -> bool:
+    """Give cached memory back after an error; whether the device still works (a sticky CUDA error never goes away)."""
+    if device.type != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,260 @@
+"""What the device does next, over and over.
+
+    inbox ─▶ take in what came ─▶ one turn: decode an image that has all its steps
+                   ▲                        else encode the prompt of an image that was chosen
+                   └────────────────────────else run one step over the chosen rows
+
+A turn is one thing done on the device; between any two, new images, cancellations and a new batch size are taken in.
+So an image joins at the next step, a cancelled one has left by then, and no lock is held anywhere.
+
+What fails, fails alone: a step that raises is run again one row at a time, and only the row that raises then is given
+up. A batch that ran out of memory also lowers how many rows its bucket may have.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Protocol, TypeVar
+
+from fluxpool_inference.ipc.messages import (
+    Cancel,
+    Encoded,
+    Failed,
+    Finished,
+    FromWorker,
+    RowsLowered,
+    SetBatchSize,
+    Started,
+    StepDone,
+    Submit,
+    ToWorker,
+)
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import DeadlineQueue, choose
+from fluxpool_inference.scheduling.costs import Calibration, row_limit
+from fluxpool_inference.worker.denoiser import Denoiser
+from fluxpool_inference.worker.flux import Conditioning, Trajectory
+from fluxpool_inference.worker.pacing import Clock, run_held
+from fluxpool_inference.worker.prompts import PromptCache
+
+logger = logging.getLogger(__name__)
+
+
+class Send(Protocol):
+    """Queues a message, and pixels with it; never blocks."""
+
+    def __call__(self, message: FromWorker, pixels: memoryview | None = None) -> None: ...  # noqa: D102
+
+
+R = TypeVar("R")
+
+
+class DeviceLostError(Exception):
+    """The device does not work any more; only a new process may find it well."""
+
+
+@dataclass(slots=True, eq=False)
+class Image:
+    """An image in flight. `trajectory` is there once `encoded`."""
+
+    order: Submit
+    encoded: bool = False
+    trajectory: Trajectory = field(init=False)
+    encode_seconds: float = 0.0
+    denoise_seconds: float = 0.0
+
+    @property
+    def number(self) -> int:
+        """Of the HTTP process's making."""
+        return self.order.number
+
+    @property
+    def bucket(self) -> Bucket:
+        """What it may share a forward with."""
+        return self.order.bucket
+
+    @property
+    def deadline(self) -> float:
+        """When it should be done."""
+        return self.order.deadline
+
+
+class DeviceLoop:
+    """Owns the model. Belongs to the thread of the device; `inbox` and `send` are its ties to the others."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        calibration: Calibration,
+        send: Send,
+        inbox: SimpleQueue[ToWorker],
+        *,
+        batch_size: int,
+        prompt_cache_bytes: int,
+        clock: Clock | None = None,
+    ) -> None:
+        self._inbox = inbox
+        self._model = model
+        self._calibration = calibration
+        self._send = send
+        self._batch_size = batch_size
+        self._prompts: PromptCache[Conditioning] = PromptCache(prompt_cache_bytes)
+        self._clock = clock or Clock()
+        self._images: dict[int, Image] = {}
+        self._denoising: DeadlineQueue[Image] = DeadlineQueue()
+        self._to_decode: deque[Image] = deque()
+        self._memory_rows: dict[Bucket, int] = {}
+        self._knees: dict[Bucket, int] = {}
+
+    def run(self) -> None:
+        """Work until the process ends. Raises DeviceLostError."""
+        while True:
+            self.take_in(wait=not self._images)
+            self.turn()
+
+    def take_in(self, *, wait: bool) -> None:
+        """Take in all messages that have come; if `wait`, at least one."""
+        try:
+            while True:
+                self._receive(self._inbox.get(block=wait))
+                wait = False
+        except Empty:
+            return
+
+    def turn(self) -> None:
+        """Do the next thing on the device, if there is any. Raises DeviceLostError."""
+        if self._to_decode:
+            self._decode(self._to_decode.popleft())
+        elif rows := choose(self._denoising, self._row_limit):
+            unencoded = next((row for row in rows if not row.encoded), None)
+            if unencoded is not None:
+                self._encode(unencoded)
+            else:
+                self._step(rows)
+
+    def limit_rows(self, bucket: Bucket, rows: int) -> None:
+        """Remember, and tell, that memory holds no more than `rows` rows of `bucket`."""
+        self._memory_rows[bucket] = rows
+        self._send(RowsLowered(bucket, rows))
+
+    def _receive(self, message: ToWorker) -> None:
+        match message:
+            case Submit():
+                image = self._images[message.number] = Image(message)
+                self._denoising.add(image)
+            case Cancel():
+                self._forget(message.number)
+            case SetBatchSize():
+                self._batch_size = message.rows
+            case _:
+                raise TypeError(f"a second {type(message).__name__}")
+
+    def _row_limit(self, bucket: Bucket) -> int:
+        knee = self._knees.get(bucket)
+        if knee is None:
+            knee = self._knees[bucket] = self._calibration.curve(bucket).knee()
+        return row_limit(self._batch_size, knee, self._memory_rows.get(bucket))
+
+    def _forget(self, number: int) -> None:
+        """Drop an image at whatever stage it is; nothing if it is gone already."""
+        image = self._images.pop(number, None)
+        if image is None:
+            return
+        if image in self._to_decode:
+            self._to_decode.remove(image)
+        else:
+            self._denoising.remove(image)
+
+    def _fail(self, image: Image, message: str) -> None:
+        self._forget(image.number)
+        self._send(Failed(image.number, message))
+
+    def _encode(self, image: Image) -> None:
+        request, bucket = image.order.request, image.bucket
+        began = self._clock.now()
+        self._send(Started(image.number, began))
+        cached = self._prompts.get(request.prompt, bucket.text_tokens)
+
+        def work() -> Trajectory:
+            conditioning = cached
+            if conditioning is None:
+                conditioning = self._model.encode(request.prompt, bucket.text_tokens)
+                self._prompts.put(request.prompt, bucket.text_tokens, conditioning)
+            return self._model.begin(request, bucket, conditioning)
+
+        trajectory = self._attempt(image, work, "text encoding")
+        if trajectory is not None:
+            image.trajectory = trajectory
+            image.encoded = True
+            image.encode_seconds = self._clock.now() - began
+            self._send(Encoded(image.number, bucket, cached is not None, image.encode_seconds))
+
+    def _step(self, rows: list[Image]) -> None:
+        try:
+            self._run_step(rows)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises: the culprit must be found
+            self._isolate(rows, error)
+        for row in rows:
+            if row.number in self._images and row.trajectory.index == row.order.request.steps:
+                self._denoising.remove(row)
+                self._to_decode.append(row)
+
+    def _run_step(self, rows: list[Image]) -> None:
+        trajectories = [row.trajectory for row in rows]
+        bucket = rows[0].bucket
+        pace = self._calibration.pace
+        held = run_held(lambda: self._model.step(bucket, trajectories), len(rows), pace, self._clock)
+        for row in rows:
+            row.denoise_seconds += held.seconds
+        self._send(StepDone(tuple(row.number for row in rows), bucket, held.seconds, held.overran))
+
+    def _isolate(self, rows: list[Image], error: Exception) -> None:
+        """Run a failed step again, one row at a time, and give up only the rows that fail alone."""
+        logger.warning("a step over %d rows failed: %s", len(rows), error)
+        self._recover(error)
+        if len(rows) == 1 and not self._model.is_out_of_memory(error):
+            self._fail(rows[0], f"denoising failed: {error}")
+            return
+        if len(rows) > 1 and self._model.is_out_of_memory(error):
+            self.limit_rows(rows[0].bucket, len(rows) // 2)
+        for row in rows:
+            self._attempt(row, partial(self._run_step, [row]), "denoising")
+
+    def _decode(self, image: Image) -> None:
+        began = self._clock.now()
+        pixels = self._attempt(image, lambda: self._model.decode(image.bucket, image.trajectory), "decoding")
+        if pixels is None:
+            return
+        decode_seconds = self._clock.now() - began
+        del self._images[image.number]
+        self._send(
+            Finished(
+                number=image.number,
+                bucket=image.bucket,
+                encode_seconds=image.encode_seconds,
+                denoise_seconds=image.denoise_seconds,
+                decode_seconds=decode_seconds,
+                truncated_tokens=image.trajectory.conditioning.truncated_tokens,
+            ),
+            pixels,
+        )
+
+    def _attempt(self, image: Image, work: Callable[[], R], what: str) -> R | None:
+        """Do something for one image alone, and give it up if that fails (for want of memory: if it fails twice)."""
+        for last_try in (False, True):
+            try:
+                return work()
+            except Exception as error:  # noqa: BLE001 - whatever a model raises fails this image, and no other
+                self._recover(error)
+                if last_try or not self._model.is_out_of_memory(error):
+                    logger.warning("image %d: %s failed: %s", image.number, what, error)
+                    self._fail(image, f"{what} failed: {error}")
+                    break
+        return None
+
+    def _recover(self, error: Exception) -> None:
+        if not self._model.recover():
+            raise DeviceLostError(str(error)) from error

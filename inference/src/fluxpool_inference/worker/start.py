@@ -1,0 +1,51 @@
+"""From a configuration to a warm model: check, load, warm up. What goes wrong is a StartError with a sentence."""
+
+import time
+from dataclasses import dataclass
+
+import diffusers
+import torch
+import transformers
+
+from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.worker import checkpoint, device, loading
+from fluxpool_inference.worker.flux import FluxModel
+from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.warm_up import WarmUp, warm_up
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A model that is ready to serve. `stages` are seconds of `load` and `warm_up`."""
+
+    model: FluxModel
+    warm: WarmUp
+    device_uuid: str | None
+    stages: dict[str, float]
+
+
+def start(config: EngineConfig) -> Started:
+    """Load and warm up. Raises StartError."""
+    torch.set_num_threads(config.threads or device.cpu_threads())
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()  # a warning of theirs may quote a prompt
+    began = time.monotonic()
+    hardware = device.pick(config)
+    model = loading.load(config, checkpoint.find(config), hardware)
+    loaded = time.monotonic()
+    try:
+        warm = warm_up(model, config, Clock())
+    except RuntimeError as error:
+        raise _warm_up_failure(config, error) from error
+    stages = {"load": loaded - began, "warm_up": time.monotonic() - loaded}
+    return Started(model, warm, device.uuid(hardware), stages)
+
+
+def _warm_up_failure(config: EngineConfig, error: RuntimeError) -> StartError:
+    size = f"{config.default_width}x{config.default_height}"
+    if device.is_out_of_memory(error):
+        return StartError(
+            StartFailure.DEVICE_UNAVAILABLE, f"the device has no memory for one image of the default size {size}"
+        )
+    return checkpoint.failure(f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}")

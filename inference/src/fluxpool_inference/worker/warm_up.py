@@ -1,0 +1,89 @@
+"""Runs every stage once, so that nothing is done for the first time under a client's eyes, and measures what it costs.
+
+Steps of 1, 2, 4 and 8 rows of the default size are timed at full speed; a pace is a floor under the fitted curve, so
+nothing needs to be held here.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, StepCurve
+from fluxpool_inference.values import EngineConfig, ImageRequest
+from fluxpool_inference.worker.denoiser import Denoiser
+from fluxpool_inference.worker.pacing import Clock
+
+_RUNS = 5
+_ENOUGH_SECONDS = 1.0
+_PROMPT = "a photograph of a lighthouse at dawn"
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """The calibration, and how many rows memory held: None if it held all that were tried."""
+
+    calibration: Calibration
+    rows_held: int | None
+
+
+def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
+    """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
+    bucket = Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
+    encode_seconds = _median(lambda: model.encode(_PROMPT, bucket.text_tokens), clock)
+    steps = _Steps(model, bucket)
+    samples: list[tuple[int, float]] = []
+    rows_held = None
+    for rows in WARM_ROWS:
+        if rows > config.batch_size_max:
+            break
+        try:
+            samples.append((rows, _median(partial(steps.run, rows), clock)))
+        except Exception as error:
+            if rows == 1 or not model.is_out_of_memory(error):
+                raise
+            model.recover()
+            rows_held = samples[-1][0]
+            break
+    return WarmUp(
+        Calibration(
+            shape=model.shape,
+            reference=bucket,
+            step=StepCurve.fit(samples),
+            encode_seconds=encode_seconds,
+            decode_seconds=_median(steps.decode, clock),
+            pace=config.pace,
+        ),
+        rows_held,
+    )
+
+
+class _Steps:
+    """Images to run steps on: each begins anew for each run."""
+
+    def __init__(self, model: Denoiser, bucket: Bucket) -> None:
+        self._model = model
+        self._bucket = bucket
+        self._conditioning = model.encode(_PROMPT, bucket.text_tokens)
+        width, height = 16 * bucket.width, 16 * bucket.height
+        self._request = ImageRequest(_PROMPT, width, height, steps=1, guidance=None, seed=0)
+
+    def run(self, rows: int) -> None:
+        begin = self._model.begin
+        images = [begin(self._request, self._bucket, self._conditioning) for _ in range(rows)]
+        self._model.step(self._bucket, images)
+
+    def decode(self) -> None:
+        self._model.decode(self._bucket, self._model.begin(self._request, self._bucket, self._conditioning))
+
+
+def _median(work: Callable[[], object], clock: Clock) -> float:
+    """The median seconds of a few runs after one that does not count; fewer runs where each takes long."""
+    work()
+    seconds: list[float] = []
+    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+        began = clock.now()
+        work()
+        seconds.append(clock.now() - began)
+    return statistics.median(seconds)
