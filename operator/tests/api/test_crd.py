@@ -71,7 +71,7 @@ def test_keys_of_merged_lists_are_required_so_that_no_item_lacks_its_name() -> N
 
 
 def test_nothing_that_the_autoscaler_learns_has_a_default_in_users_objects() -> None:
-    defaults = {path: node["default"] for path, node in OURS if "default" in node and node["default"] != {}}
+    defaults = {path: node["default"] for path, node in OURS if "default" in node and node.get("type") != "object"}
     assert defaults == {
         ".spec.model.precision": "bfloat16",
         ".spec.serving.drainSeconds": 300,
@@ -93,15 +93,16 @@ def test_nothing_that_the_autoscaler_learns_has_a_default_in_users_objects() -> 
     }
 
 
-def test_an_object_is_made_by_default_only_where_something_in_it_has_a_default() -> None:
-    empty = {path for path, node in OURS if node.get("default") == {}}
-    assert empty == {
-        ".spec.serving",
-        ".spec.serving.limits",
-        ".spec.scaling",
-        ".spec.batching",
-        ".spec.gpu",
-        ".spec.rollout",
+def test_an_object_is_made_by_default_only_where_its_fields_have_defaults_which_are_spelled_out() -> None:
+    limits = {"maxSteps": 50, "maxImages": 4, "minSide": 256, "maxPixels": 2097152}
+    made = {path: node["default"] for path, node in OURS if node.get("type") == "object" and "default" in node}
+    assert made.pop(".spec.serving")["limits"] == limits
+    assert made == {
+        ".spec.serving.limits": limits,
+        ".spec.scaling": {"mode": "Auto"},
+        ".spec.batching": {"mode": "Auto"},
+        ".spec.gpu": {"resourceName": "nvidia.com/gpu", "count": 1},
+        ".spec.rollout": {"maxSurge": 1, "maxUnavailable": 0, "onUpgrade": False},
     }
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from fluxpool_operator import contract
 from fluxpool_operator.api.base import ApiModel, Rule
-from fluxpool_operator.api.scaling import MAX_REPLICAS, Batching, Scaling
+from fluxpool_operator.api.scaling import MAX_REPLICAS, Batching, Mode, Scaling
 from fluxpool_operator.api.serving import Gpu, Model, Rollout, Serving
 from fluxpool_operator.api.status import Status
 from fluxpool_operator.api.template import PodTemplate
@@ -64,6 +64,13 @@ class Spec(ApiModel):
     )
 
     rules = (
+        # Not a rule of scaling itself: the API server would refuse that object's default.
+        Rule(
+            "self.scaling.mode == 'Manual' || has(self.scaling.maxReplicas)",
+            "scaling.maxReplicas is required unless scaling.mode is Manual: it bounds what the pool may cost",
+            lambda s: s.scaling.mode is Mode.MANUAL or s.scaling.max_replicas is not None,
+            field=".scaling.maxReplicas",
+        ),
         Rule(
             "!has(self.replicas) || !(self.scaling.mode in ['Auto', 'Hold']) || "
             "(oldSelf.hasValue() && has(oldSelf.value().replicas) && oldSelf.value().replicas == self.replicas)",

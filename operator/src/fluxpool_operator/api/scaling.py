@@ -136,11 +136,6 @@ class Scaling(ApiModel):
 
     rules = (
         Rule(
-            "self.mode == 'Manual' || has(self.maxReplicas)",
-            "scaling.maxReplicas is required unless scaling.mode is Manual: it bounds what the pool may cost",
-            lambda s: s.mode is Mode.MANUAL or s.max_replicas is not None,
-        ),
-        Rule(
             "!has(self.maxReplicas) || self.?minReplicas.orValue(1) <= self.maxReplicas",
             "scaling.minReplicas must not exceed scaling.maxReplicas",
             lambda s: s.max_replicas is None or s.floor <= s.max_replicas,

@@ -2,10 +2,11 @@
 
 Kubernetes takes a strict subset: no `$ref`, no `anyOf` to say "or absent", no `title`, and each node has one type. What
 pydantic says with those is said here in Kubernetes' way; `x-kubernetes-*` keys come from the types' own annotations.
-Defaults follow the rule of the API: an object gets `default: {}` where something inside it has a default, for the API
-server fills in nested defaults only into objects that are there.
+The API server fills in nested defaults only into objects that are there, so an object whose fields have defaults has
+these as its own default (spelled out: rules are checked against it as it stands).
 """
 
+import copy
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -71,15 +72,19 @@ def _convert_members(node: JsonDict, definitions: JsonDict, path: str) -> JsonDi
     required = node.get("required", ())
     for name, raw in node.get("properties", {}).items():
         schema = _convert(raw, definitions, f"{path}.{name}")
-        if name not in required and _has_nested_default(schema):
-            schema["default"] = {}
+        defaults = _nested_defaults(schema)
+        if name not in required and defaults:
+            schema["default"] = defaults
         members.setdefault("properties", {})[name] = schema
     return members
 
 
-def _has_nested_default(schema: JsonDict) -> bool:
-    """Whether an empty object would be filled with something (and lacks nothing that is required)."""
-    return not schema.get("required") and any("default" in field for field in schema.get("properties", {}).values())
+def _nested_defaults(schema: JsonDict) -> JsonDict:
+    """What an empty object would be filled with; nothing if it would lack something that is required."""
+    if schema.get("required"):
+        return {}
+    fields = schema.get("properties", {})
+    return {name: copy.deepcopy(field["default"]) for name, field in fields.items() if "default" in field}
 
 
 def _resolve(raw: JsonDict, definitions: JsonDict, path: str) -> JsonDict:
