@@ -13,7 +13,7 @@ from typing import Protocol
 
 from fluxpool_demo.command import ended
 from fluxpool_demo.errors import CommandError, DemoError
-from fluxpool_demo.kube import Kube
+from fluxpool_demo.kube import Kube, Ref
 
 
 class Access(Protocol):
@@ -35,7 +35,7 @@ class ByClusterAddress:
         Raises:
             DemoError: there is no such Service or port.
         """
-        found = await self._kube.get("Service", namespace, service)
+        found = await self._kube.get(Ref("Service", namespace, service))
         ports = {item.get("name", ""): item["port"] for item in found["spec"]["ports"]} if found else {}
         if found is None or port not in ports:
             raise DemoError(f"there is no Service {namespace}/{service} with a port {port}")

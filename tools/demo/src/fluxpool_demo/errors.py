@@ -1,10 +1,10 @@
 """What can go wrong, each as one sentence for the person at the terminal.
 
-    DemoError                what cannot go on; the message says what and what to do
-    ├── CommandError         a program (helm, kubectl, fluxpool-cluster) ended with an error
-    ├── KubernetesError      the API server said no
-    ├── UnreachableError     the API server, Prometheus or the endpoint does not answer
-    └── WaitError            something did not happen in time
+DemoError                what cannot go on; the message says what and what to do
+├── CommandError         a program (helm, kubectl, fluxpool-cluster) ended with an error
+├── KubernetesError      the API server said no
+├── UnreachableError     the API server, Prometheus or the endpoint does not answer
+└── WaitError            something did not happen in time
 """
 
 

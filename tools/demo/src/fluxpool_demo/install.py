@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxpool_demo import command
-from fluxpool_demo.kube import Kube
+from fluxpool_demo.kube import Kube, Ref
 from fluxpool_demo.platform import CHART, Platform
 
 RELEASE: Final = "fluxpool"
@@ -42,8 +42,8 @@ async def helm_upgrade(chart: Path, values: Mapping[str, Any]) -> None:
 async def uninstall(kube: Kube) -> None:
     """Take away the release, its namespace and the definition of FluxPools (which the chart leaves)."""
     await command.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
-    await kube.delete("Namespace", None, SYSTEM_NAMESPACE)
-    await kube.delete("CustomResourceDefinition", None, "fluxpools.fluxpool.dev")
+    await kube.delete(Ref("Namespace", None, SYSTEM_NAMESPACE))
+    await kube.delete(Ref("CustomResourceDefinition", None, "fluxpools.fluxpool.dev"))
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +51,6 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     result = dict(values)
     for key, change in changes.items():
         old = result.get(key)
-        both_maps = isinstance(old, Mapping) and isinstance(change, Mapping)
-        result[key] = merged(old, change) if both_maps else change
+        maps = isinstance(old, Mapping) and isinstance(change, Mapping)
+        result[key] = merged(dict(old or {}), change) if maps else change
     return result

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 from aiohttp import ClientError, ClientTimeout
@@ -15,6 +15,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from fluxpool_demo.errors import DemoError, KubernetesError, UnreachableError, WaitError
 
 Object: TypeAlias = dict[str, Any]
+_Request: TypeAlias = tuple[str, str, Any, Any, Any]
 
 FIELD_MANAGER: Final = "fluxpool-demo"
 NOT_FOUND: Final = 404
@@ -37,11 +38,26 @@ PLURALS: Final[Mapping[str, tuple[str, str]]] = {
 """Path of group and version, and plural, of each kind."""
 
 
-def path_of(kind: str, namespace: str | None, name: str | None = None) -> str:
-    """Path of an object, or without `name` of all of its kind in the namespace (None: in all, or a cluster's own)."""
+class Ref(NamedTuple):
+    """Which object. The namespace is None for what belongs to the cluster."""
+
+    kind: str
+    namespace: str | None
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Where the API server keeps it."""
+        return f"{path_of(self.kind, self.namespace)}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def path_of(kind: str, namespace: str | None) -> str:
+    """Path of all objects of a kind in the namespace (None: in all, or the cluster's own)."""
     group_version, plural = PLURALS[kind]
-    middle = f"namespaces/{namespace}/" if namespace else ""
-    return f"/{group_version}/{middle}{plural}" + (f"/{name}" if name else "")
+    return f"/{group_version}/namespaces/{namespace}/{plural}" if namespace else f"/{group_version}/{plural}"
 
 
 @asynccontextmanager
@@ -84,20 +100,19 @@ class Kube:
 
     async def apply(self, manifest: Object, manager: str = FIELD_MANAGER) -> Object:
         """Server-side apply, taking over fields that others own. Returns the object as it is now."""
-        kind, metadata = manifest["kind"], manifest["metadata"]
+        metadata = manifest["metadata"]
+        ref = Ref(manifest["kind"], metadata.get("namespace"), metadata["name"])
         query = {"fieldManager": manager, "force": "true"}
-        path = path_of(kind, metadata.get("namespace"), metadata["name"])
-        return await self._call("PATCH", path, query, manifest, "application/apply-patch+yaml")
+        return await self._call("PATCH", ref.path, query, manifest, "application/apply-patch+yaml")
 
-    async def patch(self, kind: str, namespace: str | None, name: str, change: Object, subresource: str = "") -> Object:
+    async def patch(self, ref: Ref, change: Object) -> Object:
         """Merge `change` into an object (None removes a field). Returns it as it is now."""
-        path = path_of(kind, namespace, name) + (f"/{subresource}" if subresource else "")
-        return await self._call("PATCH", path, {}, change, "application/merge-patch+json")
+        return await self._call("PATCH", ref.path, {}, change, "application/merge-patch+json")
 
-    async def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
+    async def get(self, ref: Ref) -> Object | None:
         """The object; None if there is none."""
         try:
-            return await self._call("GET", path_of(kind, namespace, name))
+            return await self._call("GET", ref.path)
         except KubernetesError as error:
             if error.status == NOT_FOUND:
                 return None
@@ -108,7 +123,7 @@ class Kube:
         answer = await self._call("GET", path_of(kind, namespace), {"labelSelector": selector} if selector else {})
         return list(answer["items"])
 
-    async def delete(self, kind: str, namespace: str | None, name: str, seconds: float = 120) -> None:
+    async def delete(self, ref: Ref, seconds: float = 120) -> None:
         """Delete an object and wait until it is gone; fine if it is not there.
 
         Raises:
@@ -116,27 +131,19 @@ class Kube:
         """
         body = {"propagationPolicy": "Foreground"}
         try:
-            await self._call("DELETE", path_of(kind, namespace, name), {}, body)
+            await self._call("DELETE", ref.path, {}, body)
         except KubernetesError as error:
             if error.status != NOT_FOUND:
                 raise
-        await self.wait(kind, namespace, name, lambda found: found is None, "gone", seconds)
+        await self.wait(ref, lambda found: found is None, "gone", seconds)
 
     async def wait(
-        self,
-        kind: str,
-        namespace: str | None,
-        name: str,
-        until: Callable[[Object | None], object],
-        what: str,
-        seconds: float,
+        self, ref: Ref, until: Callable[[Object | None], object], what: str, seconds: float
     ) -> Object | None:
         """Look twice a second until `until` holds of the object (None while there is none). Returns it.
 
         Args:
-            kind: of the object.
-            namespace: of the object.
-            name: of the object.
+            ref: which object.
             until: a predicate.
             what: the predicate in words, as in "FluxPool demo/flux is not …".
             seconds: how long to try.
@@ -146,13 +153,17 @@ class Kube:
         """
         deadline = time.monotonic() + seconds
         while True:
-            found = await self.get(kind, namespace, name)
+            found = await self.get(ref)
             if until(found):
                 return found
             if time.monotonic() > deadline:
                 state = "it is not there" if found is None else json.dumps(found.get("status") or {})
-                raise WaitError(f"{kind} {namespace}/{name} is not {what} after {seconds:g} s: {state}")
+                raise WaitError(f"{ref} is not {what} after {seconds:g} s: {state}")
             await asyncio.sleep(0.5)
+
+    async def server_version(self) -> str:
+        """Of the API server, for example v1.37.1."""
+        return str((await self._call("GET", "/version"))["gitVersion"])
 
     async def watch(self, kind: str, namespace: str) -> AsyncIterator[tuple[str, Object]]:
         """All objects of a kind in a namespace as they are, then every change: pairs of verb and object, for ever."""
@@ -166,7 +177,8 @@ class Kube:
     async def _follow(self, path: str, version: str) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a version, until the API server ends the stream or has forgotten the version."""
         query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH_SECONDS)}
-        response = await self._send("GET", path, query, timeout=ClientTimeout(total=WATCH_SECONDS + 30))
+        request = await self._request("GET", path, query)
+        response = await self._send(request, ClientTimeout(total=WATCH_SECONDS + 30))
         try:
             async for line in response.content:
                 event = json.loads(line)
@@ -186,33 +198,35 @@ class Kube:
         body: Object | None = None,
         content: str = "application/json",
     ) -> Object:
-        response = await self._send(method, path, query or {}, body, content)
+        response = await self._send(await self._request(method, path, query or {}, body, content), TIMEOUT)
         answer: Object = json.loads(await response.read())
         if response.status >= 300:
             action = f"{method} {path}"
             raise KubernetesError(action, response.status, answer.get("reason", ""), answer.get("message", ""))
         return answer
 
-    async def _send(
+    async def _request(
         self,
         method: str,
         path: str,
         query: Mapping[str, str],
         body: Object | None = None,
         content: str = "application/json",
-        timeout: ClientTimeout = TIMEOUT,  # noqa: ASYNC109 - the HTTP client's own
-    ) -> Any:
-        request = await self._client.param_serialize(
+    ) -> _Request:
+        serialized: _Request = await self._client.param_serialize(
             method,
             f"{path}?{urlencode(query)}" if query else path,
             header_params={"Accept": "application/json", "Content-Type": content},
             body=body,
             auth_settings=["BearerToken"],
         )
+        return serialized
+
+    async def _send(self, request: _Request, limit: ClientTimeout) -> Any:
         try:
-            answer = await self._client.call_api(*request, _request_timeout=timeout)
+            answer = await self._client.call_api(*request, _request_timeout=limit)
         except (ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"cannot reach the API server: {error or type(error).__name__}") from error
+            raise UnreachableError(f"cannot reach the API server: {error!r}") from error
         return answer.response
 
 

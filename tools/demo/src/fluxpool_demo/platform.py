@@ -20,7 +20,6 @@ from typing import Any, Final
 
 from fluxpool_cluster import images, layout, paths
 from fluxpool_cluster.pods import HostFolder, host_folders, python_folders
-
 from fluxpool_demo import command
 from fluxpool_demo.access import Access, ByClusterAddress, by_proxy
 from fluxpool_demo.errors import DemoError
@@ -93,7 +92,7 @@ async def prepare() -> Platform:
     return await _prepare_lab(in_cluster_network=managed) if on_lab else _described(context)
 
 
-# ---- the lab -----------------------------------------------------------------------------------------------------------
+# ---- the lab ---------------------------------------------------------------------------------------------------------
 
 
 async def _prepare_lab(*, in_cluster_network: bool) -> Platform:
@@ -165,7 +164,7 @@ def _mounted(folders: Sequence[HostFolder]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-# ---- any other cluster -------------------------------------------------------------------------------------------------
+# ---- any other cluster -----------------------------------------------------------------------------------------------
 
 
 def _described(context: str, environment: Mapping[str, str] = os.environ) -> Platform:

@@ -44,7 +44,7 @@ class Prometheus:
             answer.raise_for_status()
             found = answer.json()["data"]["result"]
         except (httpx.HTTPError, ValueError, KeyError) as error:
-            raise UnreachableError(f"Prometheus does not answer: {error or type(error).__name__}") from error
+            raise UnreachableError(f"Prometheus does not answer: {error!r}") from error
         return [Reading(series["metric"], float(series["value"][1])) for series in found]
 
 

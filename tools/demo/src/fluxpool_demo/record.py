@@ -1,7 +1,7 @@
 """What a run left behind: plain frozen data, written to and read from one JSON file.
 
-All times are seconds on the run's own clock, which starts at 0 when the FluxPool is applied. Everything that is reported,
-drawn or judged is computed from a `Recording`, so a picture can be made again without another run.
+All times are seconds on the run's own clock, which starts at 0 when the FluxPool is applied. Everything that is
+reported, drawn or judged is computed from a `Recording`, so a picture can be made again without another run.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The demo's numbers: the pool, its pace, and the load.
 
-The tiny model makes an image in about 30 ms of CPU; its steps are held to `A + C x rows` seconds, so that one pod has the
-speed of a slow GPU and further pods add capacity although all share the machine's cores. With 4 steps per image:
+The tiny model makes an image in about 30 ms of CPU; its steps are held to `A + C x rows` seconds, so that one pod has
+the speed of a slow GPU and further pods add capacity although all share the machine's cores. With 4 steps per image:
 
     rows   a step takes   an image takes   images per second and pod
       1       0.19 s          0.76 s              1.3
@@ -25,6 +25,8 @@ STEPS: Final = 4
 SIZE: Final = "64x64"
 MAX_REPLICAS: Final = 4
 LATENCY_SECONDS: Final = 1
+RESTING_BATCH_SIZE: Final = 2
+"""The most rows at which an image takes no longer than the target."""
 SCALE_DOWN_SECONDS: Final = 15
 
 CALM: Final = Step("calm", 10, 1.0)

@@ -25,7 +25,9 @@ class Step:
 
     def __post_init__(self) -> None:
         if not (self.seconds > 0 and self.rate >= 0):
-            raise ValueError(f"a step lasts longer than 0 s at a rate of 0 or more, not {self.seconds} s at {self.rate}")
+            raise ValueError(
+                f"a step lasts longer than 0 s at a rate of 0 or more, not {self.seconds} s at {self.rate}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Schedule:
     def rises(self) -> tuple[float, ...]:
         """When the rate goes up, in seconds from the start; the first step rises from 0."""
         rates = (0.0, *(step.rate for step in self.steps))
-        return tuple(start for start, (before, after) in zip(self.starts, pairwise(rates), strict=True) if after > before)
+        return tuple(
+            start for start, (before, after) in zip(self.starts, pairwise(rates), strict=True) if after > before
+        )
 
     def step_at(self, second: float) -> Step | None:
         """The step that is on at this second; None before the first and after the last."""

@@ -27,21 +27,15 @@ HEIGHTS = (1.0, 1.2, 0.85, 0.85, 1.3)
 LINE_HEIGHT = 0.115
 """Of a reason, in the unit of HEIGHTS."""
 NUMBERS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
-STYLE = {
-    "font.size": 9,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-}
 
 
 def draw(run: Recording, path: Path) -> None:
     """Draw the run into a PNG."""
     decisions = _numbered(run)
     heights = (*HEIGHTS, LINE_HEIGHT * max(1, len(decisions)))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(
+        {"font.size": 9, "axes.edgecolor": GRID, "text.color": INK, "xtick.color": FAINT, "ytick.color": FAINT}
+    ):
         figure = Figure(figsize=(11, 1.75 * sum(heights)), layout="constrained")
         *panels, foot = figure.subplots(len(heights), 1, height_ratios=heights)
         for panel, paint in zip(panels, (_load, _queue, _batch_size, _replicas, _latency), strict=True):
@@ -126,10 +120,16 @@ def _steps(
     panel: Axes, run: Recording, value: Callable[[Sample], int | None], colour: str, label: str, *, dashed: bool = False
 ) -> None:
     samples = _seen(run)
-    values = [float("nan") if value(sample) is None else value(sample) for sample in samples]
+    values = np.array([value(sample) for sample in samples], dtype=float)
     style = (0, (2, 2)) if dashed else "solid"
     panel.step(
-        _times(run, samples), values, where="post", color=colour, linestyle=style, linewidth=1.2 if dashed else 2, label=label
+        _times(run, samples),
+        values,
+        where="post",
+        color=colour,
+        linestyle=style,
+        linewidth=1.2 if dashed else 2,
+        label=label,
     )
 
 
@@ -167,7 +167,14 @@ def _explain(foot: Axes, decisions: Sequence[tuple[str, Decision]], run: Recordi
         text = f"{sign} {second:5.1f} s  {decision.knob} {decision.before} → {decision.after}  {decision.reason}"
         height = 1 - (line + 0.5) / len(decisions)
         foot.text(
-            0, height, text, transform=foot.transAxes, fontsize=8.5, color=COLOURS[decision.knob], va="center", wrap=True
+            0,
+            height,
+            text,
+            transform=foot.transAxes,
+            fontsize=8.5,
+            color=COLOURS[decision.knob],
+            va="center",
+            wrap=True,
         )
 
 

@@ -1,0 +1,86 @@
+"""The end of the demo: files, what is where, and how to go on from there."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fluxpool_cluster import layout
+from fluxpool_demo import contact_sheet, platform, report, scenario, timeline_plot
+from fluxpool_demo.contact_sheet import Picture
+from fluxpool_demo.errors import DemoError
+from fluxpool_demo.live import Terminal
+from fluxpool_demo.record import Recording
+from fluxpool_demo.verdict import judge
+
+OUT = platform.ROOT / "out" / "demo"
+RECORDING = "recording.json"
+NOTE = "Random weights, so the pictures mean nothing; real FLUX weights go the same way."
+
+
+def write(run: Recording, pictures: Sequence[Picture], folder: Path) -> None:
+    """Write the recording, the report and all pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run.write(folder / RECORDING)
+    write_again(run, folder)
+    title = f"{len(pictures)} of {len(run.requests) + scenario.FIRST_IMAGES} images"
+    contact_sheet.draw(pictures, title, NOTE, folder / "images.png")
+
+
+def write_again(run: Recording, folder: Path) -> None:
+    """Write what a recording alone is enough for: the report and the timeline."""
+    report.write(run, folder / "report.json")
+    timeline_plot.draw(run, folder / "timeline.png")
+
+
+def tell(run: Recording, terminal: Terminal, folder: Path, *, keep: bool) -> None:
+    """Say what was seen and where it lies.
+
+    Raises:
+        DemoError: something that should have happened did not.
+    """
+    terminal.say("what happened")
+    for line in _summary(run):
+        terminal.line(f"   {line}")
+    terminal.say("where it is")
+    for name in ("report.json", "timeline.png", "images.png"):
+        terminal.line(f"   {_relative(folder / name)}")
+    terminal.say("to go on" if keep else "to keep the cluster and play with it: make demo KEEP=1")
+    if keep:
+        for line in _hints():
+            terminal.line(f"   {line}")
+    missed = [check for check in judge(run) if not check.met]
+    if missed:
+        raise DemoError("not as it should be: " + "; ".join(f"{check.name} ({check.found})" for check in missed))
+
+
+def _summary(run: Recording) -> list[str]:
+    found = report.summarize(run)
+    lines = (
+        "{images_ok} images, {images_failed} failed, {rejected_429} answers of 429 on the way",
+        "{seconds_to_ready} s from kubectl apply to Ready, {seconds_to_first_image} s to the first image",
+        "batch size up to {batch_size_peak}, then replicas up to {replicas_peak}",
+        "{seconds_from_load_step_to_scale_write} s from the load's step to the write of more replicas",
+        "{throughput} images/s, latency p50 {p50_latency_seconds} s, p95 {p95_latency_seconds} s",
+        "paced: {pace_overruns} of {pace_steps} steps overran",
+    )
+    return [line.format_map(found) for line in lines]
+
+
+def _hints() -> list[str]:
+    where = layout.Layout(layout.state_folder()).kubeconfig
+    pool = f"--namespace {scenario.NAMESPACE}"
+    body = {"model": scenario.MODEL, "prompt": "a fox", "size": scenario.SIZE, "num_inference_steps": scenario.STEPS}
+    lab = [f"export KUBECONFIG={where}"] if where.exists() else []
+    return [
+        *lab,
+        f"kubectl {pool} get fluxpools --watch",
+        f"kubectl {pool} describe fluxpool {scenario.POOL}",
+        f"kubectl {pool} port-forward service/{scenario.POOL} 8080:80 &",
+        "curl localhost:8080/v1/images/generations -H 'content-type: application/json' \\",
+        f"  -d '{json.dumps(body)}'",
+        *(["make cluster-down"] if lab else []),
+    ]
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
