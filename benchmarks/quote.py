@@ -1,7 +1,7 @@
 """Copies the recorded figures from `benchmarks/results/` into the README, so that no figure there is typed by hand.
 
-    python benchmarks/quote.py --write     put the tables between the README's markers
-    python benchmarks/quote.py --check     exit 1 if the README says something else than the results
+python benchmarks/quote.py --write     put the tables between the README's markers
+python benchmarks/quote.py --check     exit 1 if the README says something else than the results
 """
 
 import argparse
