@@ -28,7 +28,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 SERVER_SIDE_APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-PAGE = 500
+PAGE = 100
 _OWNED = {"fieldManager": FIELD_MANAGER}
 
 Object = dict[str, Any]

@@ -1,7 +1,7 @@
 """Compares what the API server has with what the watches brought.
 
 At the start it tells when the first lists are indexed. Later it runs now and then, for two things that kopf does not
-notice: a deletion that fell into a gap of a watch (the object is buried, see `table`), and a watch that hangs, whose
+notice: a deletion that fell into a gap of a watch (the object is taken out of its table), and a watch that hangs, whose
 objects stay behind what the API server has (the process ends, and a new one starts with fresh watches).
 
 Only names and versions are listed, in pages: some kilobytes for hundreds of pools.
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from fluxpool_operator.cluster import Kind, ObjectVersion
-from fluxpool_operator.controller.keys import PoolKey, key_of
+from fluxpool_operator.controller.keys import PoolKey, pool_of
 from fluxpool_operator.controller.ports import Lister
 from fluxpool_operator.controller.view import View
 from fluxpool_operator.errors import ClusterError, StoppedError
@@ -58,10 +58,10 @@ class Audit:
         """
         loop = asyncio.get_running_loop()
         while True:
-            listed = [(kind, object_) for kind in self._view.tables for object_ in (await self._list(kind))[1]]
+            listed = {kind: (await self._list(kind))[1] for kind in self._view.tables}
             until = loop.time() + RELIST_SECONDS
             while loop.time() < until:
-                if not any(self._is_behind(kind, [object_]) for kind, object_ in listed):
+                if not any(self._is_behind(kind, objects) for kind, objects in listed.items()):
                     return
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -79,7 +79,7 @@ class Audit:
                 log.warning("the audit was skipped: %s", error)
 
     async def check(self) -> None:
-        """Bury what is gone and end the process if a watch hangs.
+        """Remove what is gone and end the process if a watch hangs.
 
         Raises:
             ClusterError: it cannot be listed.
@@ -88,22 +88,21 @@ class Audit:
         listings = {kind: await self._list(kind) for kind in self._view.tables}
         await asyncio.sleep(GRACE_SECONDS)
         for kind, (version, objects) in listings.items():
-            self._bury_missed(kind, version, objects)
+            self._remove_missed(kind, version, objects)
             behind = self._is_behind(kind, objects)
             if behind:
                 await self._confirm_behind(kind, behind)
 
-    def _bury_missed(self, kind: Kind, version: int, objects: Sequence[ObjectVersion]) -> None:
+    def _remove_missed(self, kind: Kind, version: int, objects: Sequence[ObjectVersion]) -> None:
         there = {object_.uid for object_ in objects}
         known = self._view.tables[kind].versions()
         # What is newer than the listing was made after it.
         missed = [uid for uid, seen in known.items() if uid not in there and seen <= version]
-        for key in self._view.tables[kind].bury(missed):
+        for row in self._view.tables[kind].rows_of(missed):
+            self._view.tables[kind].remove(row.key, row.uid)
             self._on_missed()
-            log.warning("%s %s went away without an event", kind.name, key)
-            pool = key_of(kind, {"namespace": key.namespace, "name": key.name})
-            if pool is not None:
-                self._add(pool)
+            log.warning("%s of %s went away without an event", kind.name, row.key)
+            self._add(pool_of(kind, row.key))
 
     def _is_behind(self, kind: Kind, objects: Sequence[ObjectVersion]) -> list[ObjectVersion]:
         known = self._view.tables[kind].versions()

@@ -16,7 +16,7 @@ from fluxpool_operator.cluster.kinds import Kind
 from fluxpool_operator.controller.keys import PoolKey
 from fluxpool_operator.controller.memory import PoolMemory
 from fluxpool_operator.controller.ports import Events, Writes
-from fluxpool_operator.controller.table import Seen
+from fluxpool_operator.controller.table import Row
 from fluxpool_operator.controller.view import Pool, View
 from fluxpool_operator.errors import ClusterError, ForbiddenError, InvalidError, NotFoundError
 from fluxpool_operator.reconcile.plan import Apply, Delete, Plan, PlannedEvent
@@ -40,7 +40,7 @@ class Executor:
         self._view = view
         self._now = now
 
-    async def execute(self, key: PoolKey, pool: Seen[Pool], plan: Plan, memory: PoolMemory) -> bool:
+    async def execute(self, key: PoolKey, pool: Row[Pool], plan: Plan, memory: PoolMemory) -> bool:
         """Write what the plan says.
 
         Returns:
@@ -65,10 +65,10 @@ class Executor:
             raise refusals[0]
         return known
 
-    async def _write_status(self, key: PoolKey, pool: Seen[Pool], plan: Plan, memory: PoolMemory) -> None:
+    async def _write_status(self, key: PoolKey, pool: Row[Pool], plan: Plan, memory: PoolMemory) -> None:
         version = str(pool.resource_version)
         body = await self._cluster.patch_status(key.namespace, key.name, version, dict(plan.status or {}))
-        self._view.wrote(kinds.FLUXPOOL, body)
+        self._view.put(kinds.FLUXPOOL, body)
         memory.status_written_at = self._now()
         for event in plan.events:
             await self._say(key, pool, event)
@@ -78,7 +78,7 @@ class Executor:
         kind = kinds.kind_of(manifest["apiVersion"], manifest["kind"])
         if apply.creates and await self._is_there(kind, manifest):
             return False
-        self._view.wrote(kind, await self._cluster.apply(manifest))
+        self._view.put(kind, await self._cluster.apply(manifest))
         return True
 
     async def _is_there(self, kind: Kind, manifest: Object) -> bool:
@@ -88,7 +88,7 @@ class Executor:
             found = await self._cluster.read(kind, metadata["namespace"], metadata["name"])
         except NotFoundError:
             return False
-        self._view.wrote(kind, found)
+        self._view.put_found(kind, found)
         return True
 
     async def _delete(self, namespace: str, delete: Delete) -> None:
@@ -97,12 +97,12 @@ class Executor:
             await self._cluster.delete(kind, namespace, delete.name, delete.uid)
         except NotFoundError:
             log.debug("%s %s/%s was gone already", delete.kind, namespace, delete.name)
-        self._view.deleted(kind, namespace, delete.name, delete.uid)
+        self._view.remove(kind, namespace, delete.name, delete.uid)
 
-    async def _say(self, key: PoolKey, pool: Seen[Pool], event: PlannedEvent) -> None:
+    async def _say(self, key: PoolKey, pool: Row[Pool], event: PlannedEvent) -> None:
         regarding = Regarding(key.namespace, key.name, pool.uid)
         await self._events.record(regarding, event.type, event.reason, "Reconcile", event.message)
 
-    async def _say_refused(self, key: PoolKey, pool: Seen[Pool], refusals: list[ClusterError]) -> None:
+    async def _say_refused(self, key: PoolKey, pool: Row[Pool], refusals: list[ClusterError]) -> None:
         for error in refusals:
             await self._say(key, pool, PlannedEvent("Warning", "Refused", str(error)))

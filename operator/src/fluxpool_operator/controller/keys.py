@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fluxpool_operator import contract
-from fluxpool_operator.cluster import kinds
-from fluxpool_operator.cluster.kinds import Kind
+from fluxpool_operator.cluster import Kind, kinds
 
 
 class PoolKey(NamedTuple):
@@ -19,13 +18,14 @@ class PoolKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-def key_of(kind: Kind, metadata: Mapping[str, Any]) -> PoolKey | None:
-    """The pool an object concerns: by its label for a pod, by its name for a child; None if it concerns none."""
-    namespace, name = metadata["namespace"], metadata["name"]
-    if kind is kinds.POD:
-        pool = (metadata.get("labels") or {}).get(contract.LABEL_POOL)
-        return PoolKey(namespace, pool) if pool else None
+def row_key(kind: Kind, metadata: Mapping[str, Any]) -> PoolKey:
+    """What an object is looked up by: its own name, or for a pod that of its pool."""
+    pool = (metadata.get("labels") or {}).get(contract.LABEL_POOL)
+    return PoolKey(metadata["namespace"], pool if kind is kinds.POD and pool else metadata["name"])
+
+
+def pool_of(kind: Kind, key: PoolKey) -> PoolKey:
+    """The pool that the object under this key concerns: children are named after it, and the Secret almost."""
     if kind is kinds.SECRET:
-        pool = name.removesuffix(contract.ADMIN_SECRET_SUFFIX)
-        return PoolKey(namespace, pool) if pool != name else None
-    return PoolKey(namespace, name)
+        return PoolKey(key.namespace, key.name.removesuffix(contract.ADMIN_SECRET_SUFFIX))
+    return key

@@ -72,7 +72,7 @@ class Operator:
         self._health = health
         self._metrics = metrics
         self._queue: WorkQueue[PoolKey] = WorkQueue()
-        self._view = View([kinds.FLUXPOOL, kinds.POD, *children])
+        self._view = View(children)
         self._memories = Memories()
         self._worker = Worker(
             queue=self._queue,
@@ -84,7 +84,8 @@ class Operator:
             now=_now,
             forget=self._forget,
         )
-        self._audit = Audit(cluster, self._view, settings.namespaces, self._queue.add, metrics.missed_deletions.inc)
+        self._synced = False
+        self._audit = Audit(cluster, self._view, settings.namespaces, self._add, metrics.missed_deletions.inc)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run all parts until one of them ends.
@@ -98,28 +99,36 @@ class Operator:
         self._health.awaited = "the first lists of the API server"
         self._health.expect("a worker", WORKER_LIMIT_SECONDS, self._queue.longest_flight_seconds)
         self._metrics.queue_depth.set_function(lambda: len(self._queue))
-        self._metrics.pools.set_function(lambda: len(self._view.pools.keys()))
-        watches = Watches(self._view, self._queue.add, self._cluster.credentials, self._metrics.count_watch_event)
+        self._metrics.pools.set_function(lambda: len(self._view.pools))
+        watches = Watches(self._view, self._add, self._cluster.credentials, self._metrics.count_watch_event)
         watching = await watches.start(self._settings.namespaces)
         listen_to_signals(stop)
         workers = {f"worker {number}": self._worker.run() for number in range(self._settings.workers)}
         await supervise({"watches": watches.run(watching), "upkeep": self._upkeep(), **workers})
 
     async def _upkeep(self) -> None:
-        """What starts once everything is indexed."""
+        """What starts once the first lists are complete."""
         await self._audit.first_sync()
+        self._synced = True
+        for key in self._view.pools:
+            self._queue.add(key)
         self._health.awaited = None
-        log.info("ready", extra={"pools": len(self._view.pools.keys())})
+        log.info("ready", extra={"pools": len(self._view.pools)})
         interval = self._settings.resync_seconds
         await supervise({"audit": self._audit.run(interval), "resync": self._resync(interval)})
 
     async def _resync(self, interval_seconds: float) -> None:
         """Queue every pool once per interval, evenly spread."""
         while True:
-            keys = {*self._view.pools.keys(), *self._memories}
+            keys = {*self._view.pools, *self._memories}
             for number, key in enumerate(keys):
                 self._queue.add_after(key, number * interval_seconds / len(keys))
             await asyncio.sleep(interval_seconds)
+
+    def _add(self, key: PoolKey) -> None:
+        """Queue a key; nothing before the first lists are complete, for a worker must not see half a world."""
+        if self._synced:
+            self._queue.add(key)
 
     def _forget(self, key: PoolKey) -> None:
         log.info("the pool is gone", extra={"pool": str(key)})

@@ -1,18 +1,18 @@
-"""All objects of one kind as this process knows them: kopf's index, and what it does not show.
+"""All objects of one kind as this process knows them: what the watch brought, and what our own writes came back as.
 
 *Read your own writes.* A watch is behind by some milliseconds, or by seconds when the API server is busy. A worker that
 reconciled on that old view would write the same change again, or take back a newer one. So the API server's answer to
-a write is kept here and laid over the index, until the index holds that version or a newer one. (resourceVersions of
-one kind are compared as numbers: KEP-5504 promises that they can be.) An entry ends by itself after `TTL_SECONDS`, for
-the watch will never show our version if the object was deleted in a gap of the watch. client-go's MutationCache works
-the same way.
+a write is put here at once, and what the watch brings is dropped while it is older than what is here. (resourceVersions
+of one kind are compared as numbers: KEP-5504 promises that they can be.) A UID that is gone never comes back, so a late
+answer or event cannot raise the dead.
 
-*Missed deletions.* When a watch has to start over (410 Gone), kopf lists again, but what was deleted meanwhile stays in
-its index. The audit finds such objects, and they are buried here.
+*Objects the watch cannot see* (another label, or none) can lie under a child's name. They are known only from having
+been read, and only for `FOUND_SECONDS`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -20,86 +20,93 @@ from fluxpool_operator.controller.keys import PoolKey
 
 Value = TypeVar("Value")
 
-TTL_SECONDS = 30.0
+FOUND_SECONDS = 30.0
+DEAD_REMEMBERED = 2000
+"""Far more deletions than can be under way between a write and its event."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[Value]):
-    """One object at one version; `value` is what was read from it, once."""
+class Row(Generic[Value]):
+    """One object at one version.
 
+    Attributes:
+        key: what it is looked up by; several pods share one.
+        uid: its identity.
+        resource_version: of this state of it.
+        value: what was read from it, once.
+    """
+
+    key: PoolKey
     uid: str
     resource_version: int
     value: Value
 
 
 class Table(Generic[Value]):
-    """See the module. Rows are found under the key the index was made with."""
+    """See the module."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._index: Mapping[PoolKey, Iterable[Seen[Value]]] = {}
-        self._written: dict[PoolKey, tuple[Seen[Value], float]] = {}
-        self._deleted: dict[str, float] = {}
-        self._buried: set[str] = set()
+        self._rows: dict[PoolKey, dict[str, Row[Value]]] = {}
+        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._found: dict[PoolKey, tuple[Row[Value], float]] = {}
 
-    def attach(self, index: Mapping[PoolKey, Iterable[Seen[Value]]]) -> None:
-        """Look into this index from now on; kopf fills and changes it."""
-        self._index = index
+    # ---- reading ----------------------------------------------------------------------------------------------------
 
-    def keys(self) -> list[PoolKey]:
-        """Every key with a row."""
-        return [key for key in {*self._index, *self._written} if self.get(key) is not None]
+    def __iter__(self) -> Iterator[PoolKey]:
+        """Every key with a row, as of now."""
+        return iter(list(self._rows))
 
-    def all(self, key: PoolKey) -> list[Seen[Value]]:
-        """The rows of the index under this key."""
-        return [seen for seen in self._index.get(key, ()) if seen.uid not in self._buried]
+    def __len__(self) -> int:
+        """How many keys have a row."""
+        return len(self._rows)
 
-    def get(self, key: PoolKey) -> Seen[Value] | None:
-        """The one object of that name, as the index has it or as we wrote it, whichever is newer."""
-        # For a moment there may be two in the index: one deleted, and its successor.
-        indexed = max(self.all(key), key=lambda seen: seen.resource_version, default=None)
-        if indexed is not None and self._deleted.get(indexed.uid, 0.0) > self._clock():
-            return None
-        written, until = self._written.get(key, (None, 0.0))
-        if written is None:
-            return indexed
-        if until <= self._clock() or (indexed is not None and indexed.resource_version >= written.resource_version):
-            del self._written[key]
-            return indexed
-        return written
+    def all(self, key: PoolKey) -> list[Row[Value]]:
+        """The rows under this key."""
+        return list(self._rows.get(key, {}).values())
 
-    def unsettled_seconds(self, key: PoolKey) -> float | None:
-        """In how many seconds a write that the index does not show yet is given up; None if there is none."""
-        return max(0.0, self._written[key][1] - self._clock()) if key in self._written else None
-
-    # ---- our own writes ---------------------------------------------------------------------------------------------
-
-    def wrote(self, key: PoolKey, seen: Seen[Value]) -> None:
-        """The API server answered that the object is now this."""
-        self._written[key] = (seen, self._clock() + TTL_SECONDS)
-
-    def deleted(self, key: PoolKey, uid: str) -> None:
-        """The API server answered that it deletes the object with that UID."""
-        self._written.pop(key, None)
-        self._deleted[uid] = self._clock() + TTL_SECONDS
-
-    # ---- what the watch says, and what it failed to say -------------------------------------------------------------
-
-    def gone(self, key: PoolKey, uid: str) -> None:
-        """The watch said that the object with that UID is gone."""
-        self._buried.discard(uid)
-        self._deleted.pop(uid, None)
-        written, _ = self._written.get(key, (None, 0.0))
-        if written is not None and written.uid == uid:
-            del self._written[key]
+    def get(self, key: PoolKey) -> Row[Value] | None:
+        """The one object under this key. For a moment there may be two, one dying and its successor, which counts."""
+        newest = max(self.all(key), key=lambda row: row.resource_version, default=None)
+        return newest or self._found_row(key)
 
     def versions(self) -> dict[str, int]:
-        """The resourceVersion of every row of the index, by UID."""
-        return {seen.uid: seen.resource_version for key in self._index for seen in self.all(key)}
+        """The version of every row, by UID."""
+        return {uid: row.resource_version for rows in self._rows.values() for uid, row in rows.items()}
 
-    def bury(self, uids: Iterable[str]) -> list[PoolKey]:
-        """Take these for gone although the watch did not say so. Returns the keys of their rows."""
-        dead = set(uids)
-        keys = [key for key in self._index if any(seen.uid in dead for seen in self.all(key))]
-        self._buried |= dead
-        return keys
+    # ---- changing ---------------------------------------------------------------------------------------------------
+
+    def put(self, row: Row[Value]) -> None:
+        """The object is now this, unless more is known."""
+        if row.uid in self._dead:
+            return
+        rows = self._rows.setdefault(row.key, {})
+        known = rows.get(row.uid)
+        if known is None or known.resource_version <= row.resource_version:
+            rows[row.uid] = row
+
+    def put_found(self, row: Row[Value]) -> None:
+        """The object was read, and the watch does not see it."""
+        self._found[row.key] = (row, self._clock() + FOUND_SECONDS)
+
+    def remove(self, key: PoolKey, uid: str) -> None:
+        """The object is gone for good."""
+        self._dead[uid] = None
+        while len(self._dead) > DEAD_REMEMBERED:
+            self._dead.popitem(last=False)
+        rows = self._rows.get(key, {})
+        rows.pop(uid, None)
+        if not rows:
+            self._rows.pop(key, None)
+
+    def rows_of(self, uids: Iterable[str]) -> list[Row[Value]]:
+        """The rows with these UIDs."""
+        wanted = set(uids)
+        return [row for rows in self._rows.values() for uid, row in rows.items() if uid in wanted]
+
+    def _found_row(self, key: PoolKey) -> Row[Value] | None:
+        row, until = self._found.get(key, (None, 0.0))
+        if row is not None and until <= self._clock():
+            del self._found[key]
+            return None
+        return row

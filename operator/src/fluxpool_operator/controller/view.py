@@ -9,36 +9,28 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from fluxpool_operator.api import FluxPool, UnreadableFluxPool, read
-from fluxpool_operator.cluster import kinds
-from fluxpool_operator.cluster.client import Object
-from fluxpool_operator.cluster.kinds import Kind
-from fluxpool_operator.controller.keys import PoolKey, key_of
-from fluxpool_operator.controller.table import Seen, Table
+from fluxpool_operator.cluster import Kind, Object, kinds
+from fluxpool_operator.controller.keys import PoolKey, row_key
+from fluxpool_operator.controller.table import Row, Table
 from fluxpool_operator.resources import child_name
 from fluxpool_operator.world import DeploymentView, PodView
 
 Pool: TypeAlias = FluxPool | UnreadableFluxPool
-Row: TypeAlias = tuple[PoolKey, Seen[Any]]
 
 
 class View:
     """See the module.
 
     Args:
-        watched: the kinds to have tables of; FluxPool and Pod are always among them.
+        children: the kinds of children there may be.
         clock: monotonic seconds.
     """
 
-    def __init__(self, watched: Iterable[Kind], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, children: Iterable[Kind], clock: Callable[[], float] = time.monotonic) -> None:
         self.pools: Table[Pool] = Table(clock)
         self._pods: Table[PodView] = Table(clock)
-        own = (kinds.FLUXPOOL, kinds.POD)
-        self._children: dict[Kind, Table[Object]] = {kind: Table(clock) for kind in watched if kind not in own}
-
-    @property
-    def tables(self) -> dict[Kind, Table[Any]]:
-        """Every table, by kind."""
-        return {kinds.FLUXPOOL: self.pools, kinds.POD: self._pods, **self._children}
+        self._children: dict[Kind, Table[Object]] = {kind: Table(clock) for kind in children}
+        self.tables: dict[Kind, Table[Any]] = {kinds.FLUXPOOL: self.pools, kinds.POD: self._pods, **self._children}
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -49,42 +41,36 @@ class View:
 
     def child(self, kind: Kind, key: PoolKey) -> Object | None:
         """One of them."""
-        seen = self._children[kind].get(_child_key(kind, key))
-        return seen.value if seen else None
+        row = self._children[kind].get(PoolKey(key.namespace, child_name(kind.name, key.name)))
+        return row.value if row else None
 
     def pods(self, key: PoolKey) -> tuple[PodView, ...]:
         """The pool's pods, oldest first."""
         deployment = self.child(kinds.DEPLOYMENT, key)
         current = DeploymentView.of(deployment).template_hash if deployment else ""
-        pods = (seen.value for seen in self._pods.all(key))
+        pods = (row.value for row in self._pods.all(key))
         marked = (replace(pod, current_template=bool(current) and pod.template_hash == current) for pod in pods)
         return tuple(sorted(marked, key=lambda pod: (pod.created_at, pod.name)))
 
-    def unsettled_seconds(self, key: PoolKey) -> float | None:
-        """In how many seconds the last write that the watch does not show yet is given up; None if it shows all."""
-        left = [self.pools.unsettled_seconds(key)]
-        left += [table.unsettled_seconds(_child_key(kind, key)) for kind, table in self._children.items()]
-        return max((seconds for seconds in left if seconds is not None), default=None)
+    # ---- changing ---------------------------------------------------------------------------------------------------
 
-    # ---- our own writes ---------------------------------------------------------------------------------------------
+    def put(self, kind: Kind, body: Object) -> None:
+        """A watch, or the answer to a write, says that the object is now this."""
+        self.tables[kind].put(row_of(kind, body))
 
-    def wrote(self, kind: Kind, body: Object) -> None:
-        """The API server answered that the object is now this; also of one found that the watch cannot see."""
-        key, seen = row_of(kind, body)
-        self.tables[kind].wrote(key, seen)
+    def put_found(self, kind: Kind, body: Object) -> None:
+        """This lies under the name of a child, and the watch cannot see it."""
+        self._children[kind].put_found(row_of(kind, body))
 
-    def deleted(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """The API server answered that it deletes this child."""
-        self._children[kind].deleted(PoolKey(namespace, name), uid)
+    def remove(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """The child is gone, or about to be."""
+        self._children[kind].remove(PoolKey(namespace, name), uid)
 
 
-def row_of(kind: Kind, body: Object) -> Row:
+def row_of(kind: Kind, body: Object) -> Row[Any]:
     """The row of one object: what is read from it, under the pool's key for a pod and under its own name otherwise."""
     metadata = body["metadata"]
-    key = PoolKey(metadata["namespace"], metadata["name"])
-    if kind is kinds.POD:
-        key = key_of(kind, metadata) or key
-    return key, Seen(metadata["uid"], int(metadata["resourceVersion"]), _read(kind, body))
+    return Row(row_key(kind, metadata), metadata["uid"], int(metadata["resourceVersion"]), _read(kind, body))
 
 
 def _read(kind: Kind, body: Object) -> Pool | PodView | Object:
@@ -93,7 +79,3 @@ def _read(kind: Kind, body: Object) -> Pool | PodView | Object:
     if kind is kinds.POD:
         return PodView.of(body, "")  # whether its template is current is known only beside the Deployment
     return body
-
-
-def _child_key(kind: Kind, key: PoolKey) -> PoolKey:
-    return PoolKey(key.namespace, child_name(kind.name, key.name))

@@ -10,7 +10,7 @@ from fluxpool_operator.controller.executor import Executor
 from fluxpool_operator.controller.keys import PoolKey
 from fluxpool_operator.controller.memory import Memories
 from fluxpool_operator.controller.queue import WorkQueue
-from fluxpool_operator.controller.table import Seen
+from fluxpool_operator.controller.table import Row
 from fluxpool_operator.controller.upgrades import Upgrades
 from fluxpool_operator.controller.view import Pool, View
 from fluxpool_operator.errors import ClusterError, ConflictError, NotFoundError, ThrottledError
@@ -104,7 +104,7 @@ class Worker:
         self._come_again(key, plan, complete=complete)
         return "ok"
 
-    def _plan(self, key: PoolKey, pool: Seen[Pool]) -> Plan:
+    def _plan(self, key: PoolKey, pool: Row[Pool]) -> Plan:
         memory = self._memories[key]
         snapshot = Snapshot(
             pool=pool.value,
@@ -139,9 +139,8 @@ class Worker:
     def _come_again(self, key: PoolKey, plan: Plan, *, complete: bool) -> None:
         if not complete:
             self._queue.add(key)
-        for seconds in (plan.requeue_after_seconds, self._view.unsettled_seconds(key)):
-            if seconds is not None:
-                self._queue.add_after(key, seconds)
+        elif plan.requeue_after_seconds is not None:
+            self._queue.add_after(key, plan.requeue_after_seconds)
 
     def _end(self, key: PoolKey) -> None:
         self._release_upgrade(key)
