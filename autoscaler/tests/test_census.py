@@ -16,12 +16,12 @@ def seen(*pods: object, interval: float | None = 2) -> Observation:
 
 def test_a_fresh_sample_of_a_ready_pod_counts() -> None:
     census = take_census(seen(pod("a", sample(3))))
-    assert (list(census.samples), census.missing, census.stale, census.unready) == (["a"], (), (), 0)
+    assert (list(census.samples), census.absent, census.stale, census.unready) == (["a"], (), (), 0)
 
 
 def test_a_ready_pod_without_a_sample_is_missing_and_not_idle() -> None:
     census = take_census(seen(pod("a", sample(3)), pod("b")))
-    assert census.missing == ("b",)
+    assert census.absent == ("b",)
     assert census.values(queue_depth) == [3]
 
 
@@ -60,11 +60,11 @@ def test_surplus_pods_make_nobody_unready() -> None:
 )
 def test_the_numbers_of_a_process_that_has_died_are_missing(process_started: float | None, counts: bool) -> None:
     old = replace(sample(0), process_started_at=process_started)
-    assert (take_census(seen(pod("a", old))).missing == ()) is counts
+    assert (take_census(seen(pod("a", old))).ended == ()) is counts
 
 
 def test_a_pod_whose_container_does_not_run_is_missing() -> None:
-    assert take_census(seen(replace(pod("a", sample(0)), container_started_at=None))).missing == ("a",)
+    assert take_census(seen(replace(pod("a", sample(0)), container_started_at=None))).ended == ("a",)
 
 
 @pytest.mark.parametrize("nothing", [None, NAN, INF])
@@ -91,4 +91,14 @@ def test_coverage_tells_the_worst() -> None:
 def test_coverage_counts_a_pod_only_with_every_gating_signal() -> None:
     half = pod("a", PodSample(age_seconds=1, process_started_at=STARTED, requests_waiting=0, requests_running=0))
     assert coverage(take_census(seen(half)), queue_depth).counted == ("a",)
-    assert coverage(take_census(seen(half)), queue_depth, gpu_utilization).missing == ("a",)
+    assert coverage(take_census(seen(half)), queue_depth, gpu_utilization).incomplete == ("a",)
+
+
+def test_every_ready_pod_is_covered_once() -> None:
+    ended = pod("e", replace(sample(1), process_started_at=0.0))
+    half = pod("h", replace(sample(1), requests_waiting=NAN))
+    seen_pods = seen(pod("a", sample(1)), pod("b"), ended, half, pod("s", sample(1, age=99)), pod("n", ready=False))
+    covered = coverage(take_census(seen_pods), queue_depth)
+    assert (covered.counted, covered.absent, covered.ended) == (("a",), ("b",), ("e",))
+    assert (covered.incomplete, covered.stale, covered.ready) == (("h",), ("s",), 5)
+    assert covered.missing == ("b", "e", "h")

@@ -24,20 +24,22 @@ class Census:
 
     Attributes:
         samples: of the ready pods whose sample counts, by UID.
-        missing: UIDs of ready pods without a sample of their present process.
+        absent: UIDs of ready pods without a sample.
+        ended: UIDs of ready pods whose sample is of a process that has ended.
         stale: UIDs of ready pods whose sample is past the age limit.
         unready: how many replicas are not ready: pods starting or failing, and pods that do not exist yet.
     """
 
     samples: dict[str, PodSample]
-    missing: tuple[str, ...]
+    absent: tuple[str, ...]
+    ended: tuple[str, ...]
     stale: tuple[str, ...]
     unready: int
 
     @property
     def ready(self) -> int:
         """How many pods are ready, measured or not."""
-        return len(self.samples) + len(self.missing) + len(self.stale)
+        return len(self.samples) + len(self.absent) + len(self.ended) + len(self.stale)
 
     def values(self, signal: Signal) -> list[float]:
         """The signal of every pod that has it; the other ready pods are missing for this signal."""
@@ -51,28 +53,29 @@ def age_limit_seconds(observation: Observation) -> float:
 
 def take_census(observation: Observation) -> Census:
     """Sort the pods of an observation."""
-    samples: dict[str, PodSample] = {}
-    missing: list[str] = []
-    stale: list[str] = []
     present = [pod for pod in observation.pods if not pod.terminating]
     ready = [pod for pod in present if pod.ready]
+    samples: dict[str, PodSample] = {}
+    absent, ended, stale = [], [], []
     for pod in ready:
-        if pod.sample is None or not _of_present_process(pod, pod.sample):
-            missing.append(pod.uid)
-        elif not pod.sample.age_seconds <= age_limit_seconds(observation):
+        if pod.sample is None:
+            absent.append(pod.uid)
+        elif not _of_present_process(pod, pod.sample):
+            ended.append(pod.uid)
+        elif not pod.sample.age_seconds <= age_limit_seconds(observation):  # NaN is no age
             stale.append(pod.uid)
         else:
             samples[pod.uid] = pod.sample
     # A look every two seconds comes before the pods just asked for exist: they are as unready as those that start.
     unready = max(len(present), observation.replicas) - len(ready)
-    return Census(samples, tuple(missing), tuple(stale), max(unready, 0))
+    return Census(samples, tuple(absent), tuple(ended), tuple(stale), max(unready, 0))
 
 
 def coverage(census: Census, *gates: Signal) -> Coverage:
-    """Which ready pods have a sample that counts, with a value of every signal that gates a scale-down."""
-    incomplete = [uid for uid, sample in census.samples.items() if any(gate(sample) is None for gate in gates)]
+    """What the samples are worth if these signals gate a scale-down: a pod must have a value of each."""
+    incomplete = tuple(uid for uid, one in census.samples.items() if any(gate(one) is None for gate in gates))
     counted = tuple(uid for uid in census.samples if uid not in incomplete)
-    return Coverage(counted, (*census.missing, *incomplete), census.stale)
+    return Coverage(counted, census.absent, census.ended, incomplete, census.stale)
 
 
 def _of_present_process(pod: PodObservation, sample: PodSample) -> bool:

@@ -78,11 +78,31 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which ready pods' samples counted, by pod UID."""
+    """What the samples of the ready pods are worth: every ready pod's UID is in one of these.
+
+    Attributes:
+        counted: fresh, complete, of the present process.
+        absent: the metric store has no series.
+        ended: the newest sample is of a process that has ended.
+        incomplete: a signal that gates a scale-down is no number.
+        stale: older than the age limit.
+    """
 
     counted: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those that are not merely old."""
+        return (*self.absent, *self.ended, *self.incomplete)
+
+    @property
+    def ready(self) -> int:
+        """How many pods are ready."""
+        return len(self.counted) + len(self.missing) + len(self.stale)
 
     @property
     def validity(self) -> Validity:
