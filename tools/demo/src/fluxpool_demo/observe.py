@@ -4,6 +4,7 @@ Changes of the desired numbers are noted the moment a watch delivers them; gauge
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -171,11 +172,14 @@ def _total(values: dict[str, float]) -> float | None:
 
 
 def explained(changes: Iterable[Decision], notes: Iterable[Note]) -> list[Decision]:
-    """Each change with the message of the event that came with it: the nearest in time that names the new number."""
+    """Each change with the operator's sentence on it, from the event that came with it."""
     known = list(notes)
     return [replace(change, reason=_reason_of(change, known)) for change in changes]
 
 
 def _reason_of(change: Decision, notes: list[Note]) -> str:
-    near = [note for note in notes if abs(note.at - change.at) <= REASON_SECONDS]
-    return min(near, key=lambda note: abs(note.at - change.at)).message if near else ""
+    """An event tells of one or both knobs: `replicas 1 -> 4: …; batch size 2 -> 8: …`."""
+    words = re.compile(rf"{change.knob} \d+ -> {change.after}: (.*?)(?:; batch size \d+ -> |$)")
+    near = sorted(notes, key=lambda note: abs(note.at - change.at))
+    found = (words.search(note.message) for note in near if abs(note.at - change.at) <= REASON_SECONDS)
+    return next((match.group(1) for match in found if match), "")
