@@ -23,6 +23,10 @@ from prometheus_client import (
 from fluxpool_operator import contract
 
 POOL = ("namespace", "pool")
+RULES = (
+    *(("replicas", rule) for rule in ("queue_depth", "gpu_utilization", "none")),
+    *(("batch_size", rule) for rule in ("waiting", "latency", "none")),
+)
 RECONCILE_OUTCOMES = ("ok", "gone", "conflict", "error", "bug")
 PUSH_RESULTS = ("ok", "failed")
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one gauge more for every counter and bucket, which nobody reads
@@ -37,9 +41,17 @@ class Metrics:
         version: of the operator.
         writes: every pair of kind and verb the operator ever writes.
         watched: every kind it watches.
+        query_errors: every reason why a query to Prometheus fails.
     """
 
-    def __init__(self, version: str, writes: Iterable[tuple[str, str]] = (), watched: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        version: str,
+        *,
+        writes: Iterable[tuple[str, str]] = (),
+        watched: Iterable[str] = (),
+        query_errors: Iterable[str] = (),
+    ) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -47,7 +59,7 @@ class Metrics:
         self._make_pool_gauges()
         self._make_reconcile_metrics()
         self._make_effect_metrics(writes, watched)
-        self._make_scaling_metrics()
+        self._make_scaling_metrics(query_errors)
 
     def render(self) -> bytes:
         """The exposition in text form."""
@@ -128,14 +140,21 @@ class Metrics:
 
     # ---- scaling ----------------------------------------------------------------------------------------------------
 
-    def _make_scaling_metrics(self) -> None:
+    def _make_scaling_metrics(self, query_errors: Iterable[str]) -> None:
         self.ticks = self._histogram("fluxpool_operator_scale_tick_seconds", "One look of the autoscaler at all pools.")
+        self.tick_errors = self._counter(
+            "fluxpool_operator_scale_tick_errors", "Pools that could not be judged because of a bug."
+        )
         self.decisions = self._counter(
             "fluxpool_operator_decisions", "Changes of a desired number by the rule that won.", ("knob", "rule")
         )
+        for knob, rule in RULES:
+            self.decisions.labels(knob, rule)
         self.query_errors = self._counter(
             "fluxpool_operator_prometheus_query_errors", "Failed queries to Prometheus by reason.", ("reason",)
         )
+        for reason in query_errors:
+            self.query_errors.labels(reason)
 
     # ---- construction -----------------------------------------------------------------------------------------------
 

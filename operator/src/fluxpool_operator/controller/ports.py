@@ -3,10 +3,15 @@
 Every method that asks the API server raises a `ClusterError` when the answer is not a success.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
+from fluxpool_operator.api import FluxPool
 from fluxpool_operator.cluster import Kind, Listing, Object
 from fluxpool_operator.cluster.events import Regarding, Severity
+from fluxpool_operator.scaling.outcome import Outcome
+from fluxpool_operator.world import PodView
 
 
 class Writes(Protocol):
@@ -47,3 +52,31 @@ class Reviewer(Protocol):
 
     async def allowed(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
         """Whether RBAC lets the operator do that."""
+
+
+class Autoscaler(Protocol):
+    """Judges pools by what Prometheus has of them."""
+
+    async def poll(self) -> None:
+        """Read the metrics of all pools; never fails."""
+
+    def evaluate(self, pool: FluxPool, pods: Sequence[PodView], current_replicas: int, now: datetime) -> Outcome:
+        """The word on one pool, by what was read."""
+
+    def batch_sizes(self, key: tuple[str, str]) -> Mapping[str, int]:
+        """What each ready pod of the pool reports to run with, by UID."""
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The pool is gone."""
+
+
+class BatchPusher(Protocol):
+    """Talks to the admin ports of pods."""
+
+    async def converge(
+        self, key: tuple[str, str], desired: int, pods: Sequence[PodView], token: str
+    ) -> Mapping[str, int]:
+        """Tell ready pods the batch size; returns what each is known to run with, by UID. Never fails."""
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The pool is gone."""

@@ -5,26 +5,32 @@ import logging
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from fluxpool_operator.cluster import Cluster, Kind, connect, kinds
 from fluxpool_operator.cluster.events import Recorder
 from fluxpool_operator.controller.audit import Audit
 from fluxpool_operator.controller.executor import Executor
 from fluxpool_operator.controller.keys import PoolKey
+from fluxpool_operator.controller.measuring import make_metrics, make_prometheus
 from fluxpool_operator.controller.memory import Memories
 from fluxpool_operator.controller.preflight import wait_until_ready
+from fluxpool_operator.controller.pushes import Pushes
 from fluxpool_operator.controller.queue import WorkQueue
 from fluxpool_operator.controller.supervisor import listen_to_signals, run_until, supervise
+from fluxpool_operator.controller.ticker import Ticker
 from fluxpool_operator.controller.view import View
 from fluxpool_operator.controller.watches import Watches
 from fluxpool_operator.controller.worker import Worker
 from fluxpool_operator.health import Health, listen, make_app
 from fluxpool_operator.metrics import Metrics
+from fluxpool_operator.scaling import Autoscaler, BatchPusher
 from fluxpool_operator.settings import Settings
 from fluxpool_operator.world import Defaults, MonitorSettings
 
 log = logging.getLogger(__name__)
+
+TICK_LIMIT_SECONDS = 60.0
+"""The longest a tick may take: two queries that run into their timeout, and a judgement of every pool."""
 
 WORKER_LIMIT_SECONDS = 300.0
 """The longest a worker may take for one pool: a dozen requests that all run into their timeout."""
@@ -39,7 +45,7 @@ async def run(settings: Settings) -> None:
     """
     stop = asyncio.Event()
     listen_to_signals(stop)
-    health, metrics = Health(), Metrics(version("fluxpool-operator"))
+    health, metrics = Health(), make_metrics()
     runner = await listen(make_app(health, metrics), settings.http_port)
     try:
         async with Cluster(await connect(), metrics.count_write) as cluster:
@@ -74,6 +80,20 @@ class Operator:
         self._queue: WorkQueue[PoolKey] = WorkQueue()
         self._view = View(children)
         self._memories = Memories()
+        self._prometheus = make_prometheus(settings, metrics)
+        self._autoscaler = Autoscaler(self._prometheus, matchers=settings.prometheus_matchers)
+        self._pusher = BatchPusher(
+            self._autoscaler.batch_sizes, on_result=lambda result: metrics.batch_pushes.labels(result).inc()
+        )
+        self._ticker = Ticker(
+            autoscaler=self._autoscaler,
+            view=self._view,
+            memories=self._memories,
+            pushes=Pushes(self._pusher, self._view, self._memories, self._add),
+            add=self._add,
+            metrics=metrics,
+            now=_now,
+        )
         self._worker = Worker(
             queue=self._queue,
             view=self._view,
@@ -104,7 +124,12 @@ class Operator:
         watching = await watches.start(self._settings.namespaces)
         listen_to_signals(stop)
         workers = {f"worker {number}": self._worker.run() for number in range(self._settings.workers)}
-        await supervise({"watches": watches.run(watching), "upkeep": self._upkeep(), **workers})
+        try:
+            await supervise({"watches": watches.run(watching), "upkeep": self._upkeep(), **workers})
+        finally:
+            await self._pusher.aclose()
+            if self._prometheus is not None:
+                await self._prometheus.aclose()
 
     async def _upkeep(self) -> None:
         """What starts once the first lists are complete."""
@@ -115,7 +140,16 @@ class Operator:
         self._health.awaited = None
         log.info("ready", extra={"pools": len(self._view.pools)})
         interval = self._settings.resync_seconds
-        await supervise({"audit": self._audit.run(interval), "resync": self._resync(interval)})
+        tick_seconds = self._settings.scale_interval_seconds
+        self._ticker.heartbeat.beat()
+        self._health.expect("the scale tick", TICK_LIMIT_SECONDS + tick_seconds, self._ticker.heartbeat.silence_seconds)
+        await supervise(
+            {
+                "scale tick": self._ticker.run(tick_seconds),
+                "audit": self._audit.run(interval),
+                "resync": self._resync(interval),
+            }
+        )
 
     async def _resync(self, interval_seconds: float) -> None:
         """Queue every pool once per interval, evenly spread."""
@@ -131,6 +165,8 @@ class Operator:
             self._queue.add(key)
 
     def _forget(self, key: PoolKey) -> None:
+        self._autoscaler.forget(key)
+        self._pusher.forget(key)
         log.info("the pool is gone", extra={"pool": str(key)})
 
 

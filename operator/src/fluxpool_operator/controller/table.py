@@ -57,6 +57,10 @@ class Table(Generic[Value]):
         """Every key with a row, as of now."""
         return iter(list(self._rows))
 
+    def __contains__(self, key: object) -> bool:
+        """Whether the key has a row."""
+        return key in self._rows
+
     def __len__(self) -> int:
         """How many keys have a row."""
         return len(self._rows)
