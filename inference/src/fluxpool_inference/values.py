@@ -46,6 +46,26 @@ class StartError(Exception):
         self.message = message
 
 
+class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
+    """The request was not admitted; nothing of it was started.
+
+    Attributes:
+        reason: Why.
+        retry_after_seconds: When the same request would be admitted, as estimated, with jitter.
+        message: A sentence for the client.
+    """
+
+    def __init__(self, reason: RejectReason, retry_after_seconds: float, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+        self.message = message
+
+
+class RequestFailed(Exception):  # noqa: N818 - "request failed" is the field's word
+    """An admitted image could not be made: out of memory alone, non-finite latents, or a worker that died twice."""
+
+
 class Priority(StrEnum):
     """Sets the deadline: arrival + 2, 4 or 16 times the time the image takes alone. Low waits longer, but ages."""
 

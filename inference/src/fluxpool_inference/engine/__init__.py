@@ -1,13 +1,12 @@
 """The engine's facade for the HTTP process: no torch here or below; the device lives in a worker process."""
 
-from fluxpool_inference.engine.facade import Engine, Ticket
+from fluxpool_inference.engine.facade import Engine
 from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.ticket import Ticket
 from fluxpool_inference.engine.types import (
     DeviceMemory,
     EngineObserver,
     EngineStatus,
-    Rejected,
-    RequestFailed,
     Stage,
     Utilization,
     WarmBucket,
@@ -21,7 +20,9 @@ from fluxpool_inference.values import (
     ModelInfo,
     Pace,
     Priority,
+    Rejected,
     RejectReason,
+    RequestFailed,
     StartError,
     StartFailure,
     Timings,

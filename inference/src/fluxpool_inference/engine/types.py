@@ -27,26 +27,6 @@ class WorkerState(StrEnum):
     STOPPED = "stopped"
 
 
-class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
-    """The request was not admitted; nothing of it was started.
-
-    Attributes:
-        reason: Why.
-        retry_after_seconds: When the same request would be admitted, as estimated, with jitter.
-        message: A sentence for the client.
-    """
-
-    def __init__(self, reason: RejectReason, retry_after_seconds: float, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.retry_after_seconds = retry_after_seconds
-        self.message = message
-
-
-class RequestFailed(Exception):  # noqa: N818 - "request failed" is the field's word
-    """An admitted image could not be made: out of memory alone, non-finite latents, or a worker that died twice."""
-
-
 @dataclass(frozen=True, slots=True)
 class WarmBucket:
     """A size whose step time was measured at warm-up: t(rows) = fixed_seconds + per_row_seconds * rows."""

@@ -61,12 +61,14 @@ class Ready:
     Attributes:
         model: What was loaded.
         calibration: What its steps cost.
+        rows_held: Rows of the default size that memory held at warm-up; None if it held all that were tried.
         device_uuid: The GPU's UUID as NVML knows it; None on CPU.
         stages: Seconds of each stage of the start.
     """
 
     model: ModelInfo
     calibration: Calibration
+    rows_held: int | None
     device_uuid: str | None
     stages: dict[str, float]
     kind: Literal["ready"] = "ready"

@@ -52,7 +52,8 @@ def choose(in_flight: Iterable[T], row_limit: RowLimit) -> list[T]:
     return rows
 
 
-def _order(image: Schedulable) -> tuple[float, int]:
+def order(image: Schedulable) -> tuple[float, int]:
+    """Sorts images by urgency: deadline, then age."""
     return image.deadline, image.number
 
 
@@ -70,11 +71,11 @@ class DeadlineQueue(Generic[T]):
 
     def add(self, image: T) -> None:
         """Put an image in its place."""
-        insort(self._images, image, key=_order)
+        insort(self._images, image, key=order)
 
     def remove(self, image: T) -> None:
         """Take an image out. Raises ValueError if it is not in flight."""
-        index = bisect_left(self._images, _order(image), key=_order)
+        index = bisect_left(self._images, order(image), key=order)
         if index == len(self._images) or self._images[index] is not image:
             raise ValueError(f"image {image.number} is not in flight")
         del self._images[index]

@@ -7,11 +7,11 @@ neither load nor batch size can change what a request's work is. What the presen
 apart, in `OnlineCosts`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import Pace
+from fluxpool_inference.values import LATENT_MULTIPLE, Pace
 
 WARM_ROWS = (1, 2, 4, 8)
 """The numbers of rows whose steps are measured at warm-up."""
@@ -171,14 +171,9 @@ def _learn(factor: float, seconds: float, expected: float) -> float:
     return factor + _LEARNING_RATE * (min(max(seconds / expected, low), high) - factor)
 
 
-def row_limit(batch_size: int, knee: int, memory: int | None) -> int:
-    """Rows of a bucket that may be in one step: the live batch size, but never past the knee or what memory held."""
-    return max(1, min(batch_size, knee, memory or batch_size))
-
-
 def longest_request_seconds(
-    calibration: Calibration, sides: Sequence[tuple[int, int]], *, text_tokens: int, max_steps: int, max_images: int
+    calibration: Calibration, *, max_pixels: int, max_steps: int, max_images: int, text_tokens: int
 ) -> float:
-    """Work of the longest HTTP request that the limits let through, over the given sizes (width, height) in pixels."""
-    buckets = [Bucket.of_size(width, height, text_tokens) for width, height in sides]
-    return max_images * max(calibration.work_seconds(bucket, max_steps) for bucket in buckets)
+    """Work of the longest HTTP request that the limits let through; an image's cost depends on its pixels alone."""
+    largest = Bucket(1, max_pixels // LATENT_MULTIPLE**2, text_tokens)
+    return max_images * calibration.work_seconds(largest, max_steps)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import RowLimit, Schedulable, choose
+from fluxpool_inference.scheduling.choice import RowLimit, Schedulable, choose, order
 
 
 class Durations(Protocol):
@@ -55,19 +55,25 @@ class _Rest:
 
 
 def forecast(
-    in_flight: Iterable[Unfinished], costs: Durations, row_limit: RowLimit, lead_seconds: float = 0.0
+    in_flight: Iterable[Unfinished],
+    offered: Iterable[Unfinished],
+    costs: Durations,
+    row_limit: RowLimit,
+    elapsed_seconds: float,
 ) -> Forecast:
-    """Run the choice forward.
+    """Run the choice forward from now.
 
     Args:
-        in_flight: In order of deadline.
+        in_flight: Admitted, in order of deadline.
+        offered: At the door; they cannot be in the step that is running now.
         costs: Of steps, prompts and images.
         row_limit: Of each bucket.
-        lead_seconds: What is left of the step that is running now.
+        elapsed_seconds: Since the step that is running now began.
     """
-    rest = [_Rest(i.number, i.bucket, i.deadline, i.steps_left, i.started) for i in in_flight]
+    rest = [_copy(image) for image in in_flight]
+    now = _running_step(choose(rest, row_limit), costs, elapsed_seconds)
+    rest = sorted((*rest, *map(_copy, offered)), key=order)
     result = Forecast({}, {})
-    now = lead_seconds
     while rows := choose(rest, row_limit):
         for row in rows:
             if not row.started:
@@ -81,5 +87,19 @@ def forecast(
             if row.steps_left == 0:
                 now += costs.image_seconds(row.bucket)
                 result.ends[row.number] = now
-        rest = [image for image in rest if image.steps_left > 0]
+        rest = [image for image in rest if image.number not in result.ends]
     return result
+
+
+def _copy(image: Unfinished) -> _Rest:
+    return _Rest(image.number, image.bucket, image.deadline, image.steps_left, image.started)
+
+
+def _running_step(rows: list[_Rest], costs: Durations, elapsed_seconds: float) -> float:
+    """Count the step that is running now as done, and return the seconds until it is."""
+    running = [row for row in rows if row.started and row.steps_left > 0]
+    if not running:
+        return 0.0
+    for row in running:
+        row.steps_left -= 1
+    return max(0.0, costs.step_seconds(running[0].bucket, len(running)) - elapsed_seconds)

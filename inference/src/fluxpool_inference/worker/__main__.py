@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from fluxpool_inference import log
 from fluxpool_inference.ipc.link import Link
 from fluxpool_inference.ipc.messages import Configure, NotStarted, Ready, ToWorker
+from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.values import EngineConfig, StartError
 
 EXIT_NOT_STARTED = 3
@@ -27,6 +28,7 @@ def main() -> int:
     """Live as one worker; return the exit code, unless the socket's end ends the process before."""
     began = time.monotonic()
     end = socket.socket(fileno=int(sys.argv[1]))
+    end.set_inheritable(False)  # a child that kept it open would hide our end
     inbox: SimpleQueue[ToWorker] = SimpleQueue()
     link = Link(end, inbox.put, on_closed=lambda: os._exit(0))
     configure = inbox.get()
@@ -49,17 +51,12 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
     imported = time.monotonic()
     started = start(config)
     stages = {"import": imported - began, **started.stages}
+    calibration, rows_held = started.warm.calibration, started.warm.rows_held
+    limits = RowLimits(calibration, config.batch_size, rows_held)
     loop = DeviceLoop(
-        started.model,
-        started.warm.calibration,
-        link.send,
-        inbox,
-        batch_size=config.batch_size,
-        prompt_cache_bytes=config.prompt_cache_bytes,
+        started.model, limits, link.send, inbox, pace=config.pace, prompt_cache_bytes=config.prompt_cache_bytes
     )
-    link.send(Ready(started.model.info, started.warm.calibration, started.device_uuid, stages))
-    if started.warm.rows_held is not None:
-        loop.limit_rows(started.warm.calibration.reference, started.warm.rows_held)
+    link.send(Ready(started.model.info, calibration, rows_held, started.device_uuid, stages))
     try:
         loop.run()
     except DeviceLostError:

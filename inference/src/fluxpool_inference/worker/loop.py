@@ -34,7 +34,8 @@ from fluxpool_inference.ipc.messages import (
 )
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue, choose
-from fluxpool_inference.scheduling.costs import Calibration, row_limit
+from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.values import Pace
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.flux import Conditioning, Trajectory
 from fluxpool_inference.worker.pacing import Clock, run_held
@@ -88,26 +89,24 @@ class DeviceLoop:
     def __init__(
         self,
         model: Denoiser,
-        calibration: Calibration,
+        limits: RowLimits,
         send: Send,
         inbox: SimpleQueue[ToWorker],
         *,
-        batch_size: int,
+        pace: Pace | None,
         prompt_cache_bytes: int,
         clock: Clock | None = None,
     ) -> None:
         self._inbox = inbox
         self._model = model
-        self._calibration = calibration
+        self._limits = limits
         self._send = send
-        self._batch_size = batch_size
+        self._pace = pace
         self._prompts: PromptCache[Conditioning] = PromptCache(prompt_cache_bytes)
         self._clock = clock or Clock()
         self._images: dict[int, Image] = {}
         self._denoising: DeadlineQueue[Image] = DeadlineQueue()
         self._to_decode: deque[Image] = deque()
-        self._memory_rows: dict[Bucket, int] = {}
-        self._knees: dict[Bucket, int] = {}
 
     def run(self) -> None:
         """Work until the process ends. Raises DeviceLostError."""
@@ -128,17 +127,12 @@ class DeviceLoop:
         """Do the next thing on the device, if there is any. Raises DeviceLostError."""
         if self._to_decode:
             self._decode(self._to_decode.popleft())
-        elif rows := choose(self._denoising, self._row_limit):
+        elif rows := choose(self._denoising, self._limits):
             unencoded = next((row for row in rows if not row.encoded), None)
             if unencoded is not None:
                 self._encode(unencoded)
             else:
                 self._step(rows)
-
-    def limit_rows(self, bucket: Bucket, rows: int) -> None:
-        """Remember, and tell, that memory holds no more than `rows` rows of `bucket`."""
-        self._memory_rows[bucket] = rows
-        self._send(RowsLowered(bucket, rows))
 
     def _receive(self, message: ToWorker) -> None:
         match message:
@@ -148,15 +142,9 @@ class DeviceLoop:
             case Cancel():
                 self._forget(message.number)
             case SetBatchSize():
-                self._batch_size = message.rows
+                self._limits.batch_size = message.rows
             case _:
                 raise TypeError(f"a second {type(message).__name__}")
-
-    def _row_limit(self, bucket: Bucket) -> int:
-        knee = self._knees.get(bucket)
-        if knee is None:
-            knee = self._knees[bucket] = self._calibration.curve(bucket).knee()
-        return row_limit(self._batch_size, knee, self._memory_rows.get(bucket))
 
     def _forget(self, number: int) -> None:
         """Drop an image at whatever stage it is; nothing if it is gone already."""
@@ -205,8 +193,7 @@ class DeviceLoop:
     def _run_step(self, rows: list[Image]) -> None:
         trajectories = [row.trajectory for row in rows]
         bucket = rows[0].bucket
-        pace = self._calibration.pace
-        held = run_held(lambda: self._model.step(bucket, trajectories), len(rows), pace, self._clock)
+        held = run_held(lambda: self._model.step(bucket, trajectories), len(rows), self._pace, self._clock)
         for row in rows:
             row.denoise_seconds += held.seconds
         self._send(StepDone(tuple(row.number for row in rows), bucket, held.seconds, held.overran))
@@ -219,7 +206,9 @@ class DeviceLoop:
             self._fail(rows[0], f"denoising failed: {error}")
             return
         if len(rows) > 1 and self._model.is_out_of_memory(error):
-            self.limit_rows(rows[0].bucket, len(rows) // 2)
+            bucket, held = rows[0].bucket, len(rows) // 2
+            self._limits.lower(bucket, held)
+            self._send(RowsLowered(bucket, held))
         for row in rows:
             self._attempt(row, partial(self._run_step, [row]), "denoising")
 

@@ -22,7 +22,7 @@ _PROMPT = "a photograph of a lighthouse at dawn"
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """The calibration, and how many rows memory held: None if it held all that were tried."""
+    """The calibration, and how many rows of its bucket memory held: None if it held all that were tried."""
 
     calibration: Calibration
     rows_held: int | None

@@ -1,0 +1,150 @@
+"""What is admitted and not yet answered, and how far each image has come: the worker's state, as known here."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.types import Stage
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import DeadlineQueue
+from fluxpool_inference.scheduling.costs import Calibration
+from fluxpool_inference.values import ImageRequest
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One admitted image, from admission until its pixels are released.
+
+    Attributes:
+        number: Unique in this process; also the order of admission.
+        request: What was asked for.
+        bucket: What it may share a forward with.
+        deadline: When it should be done.
+        admitted_at: When it was admitted.
+        work_seconds: Of the whole image.
+        wait_estimate_seconds: As admission saw it.
+        result: Its pixels, or why there are none.
+        started: Whether the present worker has begun with it.
+        encoded: Whether its prompt is encoded there.
+        steps_done: Of its denoising, there.
+        wait_seconds: From admission until a worker began; None before.
+        interruptions: How many workers died after they had begun with it.
+        image: Its pixels, once they are in this process.
+    """
+
+    number: int
+    request: ImageRequest
+    bucket: Bucket
+    deadline: float
+    admitted_at: float
+    work_seconds: float
+    result: "asyncio.Future[RawImage]"
+    wait_estimate_seconds: float = 0.0
+    started: bool = False
+    encoded: bool = False
+    steps_done: int = 0
+    wait_seconds: float | None = None
+    interruptions: int = 0
+    image: RawImage | None = field(default=None, repr=False)
+
+    @property
+    def steps_left(self) -> int:
+        """Of its denoising."""
+        return self.request.steps - self.steps_done
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        if self.image is not None:
+            return Stage.RESPOND
+        if self.steps_left == 0:
+            return Stage.DECODE
+        if self.encoded:
+            return Stage.DENOISE
+        return Stage.ENCODE if self.started else Stage.QUEUE
+
+    def interrupt(self) -> None:
+        """Its worker died: nothing of it is done any more."""
+        self.interruptions += self.started
+        self.started = self.encoded = False
+        self.steps_done = 0
+
+    def remaining_work(self, calibration: Calibration) -> float:
+        """Work-seconds still to do."""
+        if self.image is not None:
+            return 0.0
+        return calibration.work_seconds(self.bucket, self.steps_left, encode=not self.encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many images wait (no step of theirs has run) and run, and what they still need."""
+
+    waiting: int
+    running: int
+    queued_work_seconds: float
+    running_work_seconds: float
+
+
+class Ledger:
+    """The entries by number, and those the worker still has by deadline."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, Entry] = {}
+        self._unfinished: DeadlineQueue[Entry] = DeadlineQueue()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    @property
+    def unfinished(self) -> DeadlineQueue[Entry]:
+        """What the worker still has to do, most urgent first."""
+        return self._unfinished
+
+    @property
+    def not_started(self) -> int:
+        """Images that no worker has begun with."""
+        return sum(not entry.started for entry in self._unfinished)
+
+    def get(self, number: int) -> Entry | None:
+        """The entry of this number; None if it was answered, failed or cancelled."""
+        return self._entries.get(number)
+
+    def add(self, entry: Entry) -> None:
+        """Admit an image."""
+        self._entries[entry.number] = entry
+        self._unfinished.add(entry)
+        self._empty.clear()
+
+    def finish(self, entry: Entry, image: RawImage) -> None:
+        """The worker is done with it; it stays until its pixels are released."""
+        self._unfinished.remove(entry)
+        entry.image = image
+
+    def remove(self, entry: Entry) -> None:
+        """Strike an entry that is in the ledger."""
+        del self._entries[entry.number]
+        if entry.image is None:
+            self._unfinished.remove(entry)
+        if not self._entries:
+            self._empty.set()
+
+    async def empty(self) -> None:
+        """Wait until nothing is in flight."""
+        await self._empty.wait()
+
+    def load(self, calibration: Calibration | None) -> Load:
+        """Counts and remaining work; without a calibration there is nothing in flight."""
+        if calibration is None:
+            return Load(0, 0, 0.0, 0.0)
+        waiting = [entry for entry in self._entries.values() if entry.steps_done == 0]
+        running = [entry for entry in self._entries.values() if entry.steps_done > 0]
+        return Load(
+            len(waiting),
+            len(running),
+            sum(entry.remaining_work(calibration) for entry in waiting),
+            sum(entry.remaining_work(calibration) for entry in running),
+        )

@@ -1,0 +1,90 @@
+"""One worker process: spawned, spoken to, and known to be gone."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from fluxpool_inference.ipc.messages import Configure, ToWorker
+from fluxpool_inference.ipc.peer import OnMessage, Peer
+from fluxpool_inference.values import EngineConfig
+
+MODULE = "fluxpool_inference.worker"
+_HANG_UP_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerProcess:
+    """A child that lives until its socket closes. `on_exit` is told, once, why it ended, unless `stop` ended it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, on_exit: Callable[[str], None]) -> None:
+        self._process = process
+        self._on_exit = on_exit
+        self._peer: Peer | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def spawn(
+        cls, config: EngineConfig, on_message: OnMessage, on_exit: Callable[[str], None]
+    ) -> "WorkerProcess":
+        """Start a worker with this configuration. In a session of its own: the terminal's Ctrl-C is for its parent."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # what lies in the working directory must not shadow modules
+                "-m",
+                MODULE,
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        worker = cls(process, on_exit)
+        worker._peer = Peer(ours, on_message, worker._hung_up)
+        worker.send(Configure(config))
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._process.pid
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message; lost if the worker is gone, which `on_exit` tells."""
+        if self._peer is not None:
+            self._peer.send(message)
+
+    async def stop(self) -> None:
+        """Hang up and wait for the end. Idempotent."""
+        if self._peer is not None:
+            self._peer.close()
+        await self._wait()
+
+    def _hung_up(self) -> None:
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        """Everything that it said has been heard; now it must be gone before another takes its device."""
+        await self._wait()
+        self._on_exit(_why(self._process.returncode or 0))
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(_HANG_UP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            logger.warning("worker %d did not end by itself", self.pid)
+            self._process.kill()
+            await self._process.wait()
+
+
+def _why(code: int) -> str:
+    if code >= 0:
+        return f"it exited with code {code}"
+    name = signal.Signals(-code).name
+    hint = " (the kernel does that when memory runs out)" if name == "SIGKILL" else ""
+    return f"it was ended by {name}{hint}"

@@ -1,0 +1,130 @@
+"""Applies what the worker says to the ledger, to the costs, and to the observer."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.ledger import Entry, Ledger
+from fluxpool_inference.engine.telemetry import BusyMeter
+from fluxpool_inference.engine.types import EngineObserver
+from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, FromWorker, RowsLowered, Started, StepDone
+from fluxpool_inference.ipc.pixels import take
+from fluxpool_inference.scheduling.costs import OnlineCosts
+from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.values import RequestFailed, Timings
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """The engine's ears. Messages about images that are gone (cancelled, that is) are dropped, their pixels freed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        costs: OnlineCosts,
+        limits: RowLimits,
+        meter: BusyMeter,
+        observer: EngineObserver,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._costs = costs
+        self._limits = limits
+        self._meter = meter
+        self._observer = observer
+        self._clock = clock
+        self.last_report = clock()
+
+    def idle_until_now(self) -> None:
+        """The worker had nothing to do; what comes next begins now."""
+        self.last_report = self._clock()
+
+    def hear(self, message: FromWorker, descriptor: int | None) -> None:
+        """Take in one message."""
+        self.last_report = self._clock()
+        match message:
+            case Started():
+                self._started(message)
+            case Encoded():
+                self._encoded(message)
+            case StepDone():
+                self._step_done(message)
+            case Finished():
+                self._finished(message, descriptor)
+            case Failed():
+                if entry := self._ledger.get(message.number):
+                    self.fail(entry, message.message)
+            case RowsLowered():
+                logger.warning("memory holds %d rows of %s", message.rows, message.bucket)
+                self._limits.lower(message.bucket, message.rows)
+            case _:
+                raise TypeError(f"{type(message).__name__} from a worker that serves")
+
+    def fail(self, entry: Entry, message: str) -> None:
+        """An admitted image cannot be made."""
+        self._ledger.remove(entry)
+        if not entry.result.done():
+            entry.result.set_exception(RequestFailed(message))
+            entry.result.exception()  # retrieved: a ticket that nobody awaits any more is no error of ours
+        self._observer.failed(self._clock() - entry.admitted_at)
+
+    def _started(self, message: Started) -> None:
+        entry = self._ledger.get(message.number)
+        if entry is None:
+            return
+        entry.started = True
+        if entry.wait_seconds is None:
+            entry.wait_seconds = max(0.0, message.at - entry.admitted_at)
+            self._observer.started(entry.wait_seconds)
+
+    def _encoded(self, message: Encoded) -> None:
+        self._busy(message.seconds)
+        self._costs.saw_prompt(message.bucket, message.seconds)
+        self._observer.prompt_encoded(message.hit)
+        if entry := self._ledger.get(message.number):
+            entry.encoded = True
+
+    def _step_done(self, message: StepDone) -> None:
+        rows = len(message.numbers)
+        self._busy(message.seconds)
+        self._costs.saw_step(message.bucket, rows, message.seconds)
+        self._observer.step_done(message.bucket.pixels, rows, message.seconds)
+        if message.overran is not None:
+            self._observer.paced_step(message.overran)
+        for number in message.numbers:
+            if entry := self._ledger.get(number):
+                entry.steps_done += 1
+
+    def _finished(self, message: Finished, descriptor: int | None) -> None:
+        if descriptor is None:
+            raise TypeError("Finished without a descriptor")
+        self._busy(message.decode_seconds)
+        self._costs.saw_image(message.bucket, message.decode_seconds)
+        entry = self._ledger.get(message.number)
+        if entry is None or entry.result.done():
+            os.close(descriptor)
+            return
+        timings = Timings(
+            wait_seconds=entry.wait_seconds or 0.0,
+            encode_seconds=message.encode_seconds,
+            denoise_seconds=message.denoise_seconds,
+            decode_seconds=message.decode_seconds,
+            total_seconds=self._clock() - entry.admitted_at,
+        )
+
+        def answered() -> None:
+            if self._ledger.get(entry.number) is entry:
+                self._ledger.remove(entry)
+                self._observer.finished(self._clock() - entry.admitted_at)
+
+        image = RawImage(take(descriptor), entry.request, timings, message.truncated_tokens, answered)
+        self._ledger.finish(entry, image)
+        entry.result.set_result(image)
+
+    def _busy(self, seconds: float) -> None:
+        self._meter.add(seconds)
+        self._observer.busy(seconds)

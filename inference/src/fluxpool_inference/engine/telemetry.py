@@ -1,0 +1,87 @@
+"""How busy and how full the device is: by NVML where there is a GPU that it knows, else by the engine's account."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import pynvml  # type: ignore[import-untyped]  # NVIDIA ships no types
+
+from fluxpool_inference.engine.types import DeviceMemory, Utilization
+
+WINDOW_SECONDS = 5.0
+
+
+class BusyMeter:
+    """The share of the last seconds in which the worker was busy, from its reports of what it has just done."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._reports: deque[tuple[float, float]] = deque()
+
+    def add(self, seconds: float) -> None:
+        """The worker was busy for so long, until now."""
+        now = self._clock()
+        self._reports.append((now - seconds, now))
+
+    def ratio(self, working_since: float | None) -> float:
+        """Busy share of the window, 0 to 1.
+
+        Args:
+            working_since: When the worker began what it is doing now and has not reported; None if it is idle.
+        """
+        now = self._clock()
+        begin = now - WINDOW_SECONDS
+        while self._reports and self._reports[0][1] <= begin:
+            self._reports.popleft()
+        busy = sum(until - max(since, begin) for since, until in self._reports)
+        if working_since is not None:
+            busy += now - max(working_since, begin)
+        return min(1.0, busy / WINDOW_SECONDS)
+
+
+class Gpu:
+    """One GPU by its UUID. Raises NVMLError if NVML does not know it."""
+
+    def __init__(self, uuid: str) -> None:
+        pynvml.nvmlInit()
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+    def memory(self) -> DeviceMemory:
+        """Of the whole device, other processes included."""
+        memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
+        return DeviceMemory(int(memory.used), int(memory.total))
+
+    def utilization_ratio(self) -> float:
+        """Share of NVML's last sample period (up to a second) in which a kernel ran."""
+        return float(pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu) / 100
+
+
+class Telemetry:
+    """Memory and utilization of the engine's device."""
+
+    def __init__(self, meter: BusyMeter) -> None:
+        self._meter = meter
+        self._gpu: Gpu | None = None
+
+    def watch(self, device_uuid: str | None) -> None:
+        """Ask NVML from now on, if the device is a GPU that it knows."""
+        try:
+            self._gpu = Gpu(device_uuid) if device_uuid is not None else None
+        except pynvml.NVMLError:
+            self._gpu = None
+
+    def memory(self) -> DeviceMemory:
+        """Zeros without a GPU."""
+        try:
+            return self._gpu.memory() if self._gpu else DeviceMemory(0, 0)
+        except pynvml.NVMLError:
+            return DeviceMemory(0, 0)
+
+    def utilization(self, working_since: float | None) -> Utilization:
+        """By NVML, which does not tell it for every kind of device (a MIG slice, say); else by the engine."""
+        try:
+            if self._gpu:
+                return Utilization("nvml", self._gpu.utilization_ratio())
+        except pynvml.NVMLError:
+            pass
+        return Utilization("engine_busy", self._meter.ratio(working_since))
