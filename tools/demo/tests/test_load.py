@@ -23,7 +23,11 @@ async def server(respond: Responder) -> AsyncIterator[str]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))))
-        status, extra, answer = await respond(headers, body)
+        try:
+            status, extra, answer = await respond(headers, body)
+        except ConnectionAbortedError:
+            writer.close()
+            return
         content = json.dumps(answer).encode()
         lines = {"Content-Type": "application/json", "Content-Length": len(content), "Connection": "close", **extra}
         fields = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -90,6 +94,26 @@ async def test_a_request_that_stays_refused_after_the_default_retries_has_failed
     assert record.error is not None
     assert record.error.startswith("RateLimitError")
     assert image is None
+
+
+async def test_an_attempt_without_an_answer_is_counted_even_where_a_retry_heals_it() -> None:
+    async def respond(headers: dict[str, str], body: dict[str, object]) -> Answer:
+        if headers["x-stainless-retry-count"] == "0":
+            raise ConnectionAbortedError
+        return OK
+
+    record, _ = await ask(respond)
+    assert record.ok
+    assert record.unanswered == 1
+
+
+async def test_a_server_that_is_not_there_answers_no_attempt() -> None:
+    async with server(answers(OK)) as url:
+        pass
+    async with image_client(url) as client:
+        record, _ = await client.ask(JOB)
+    assert not record.ok
+    assert record.unanswered == 3
 
 
 async def test_a_bad_request_fails_with_the_servers_words() -> None:

@@ -2,7 +2,7 @@
 
 Every request has a time at which it is due. Its latency counts from then, not from when it was sent: if the machine or
 the client falls behind, the wait is seen and not hidden (no coordinated omission). A request that the client gave up on
-after its retries is failed; single answers of 429 are counted apart.
+after its retries is failed. What retries would hide is counted apart: answers of 429, and attempts without any answer.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ class RequestRecord:
         done_at: when its final outcome was known.
         ok: whether an image came.
         rejections: answers of 429 on the way, which the client retried or gave up on.
+        unanswered: attempts that ended without an answer: connection refused, broken, or timed out.
         error: what the client raised in the end; None if ok.
     """
 
@@ -48,6 +49,7 @@ class RequestRecord:
     done_at: float
     ok: bool
     rejections: int = 0
+    unanswered: int = 0
     error: str | None = None
 
     @property
@@ -57,11 +59,13 @@ class RequestRecord:
 
 
 @dataclass(slots=True)
-class _Rejections:
-    count: int = 0
+class _Attempts:
+    sent: int = 0
+    answered: int = 0
+    rejected: int = 0
 
 
-_rejections_of_request: ContextVar[_Rejections] = ContextVar("rejections")
+_attempts_of_request: ContextVar[_Attempts] = ContextVar("attempts")
 
 
 class _Request(Protocol):
@@ -72,14 +76,16 @@ class _Response(Protocol):
     status_code: int
 
 
-async def _drop_authorization(request: _Request) -> None:
+async def _before(request: _Request) -> None:
+    _attempts_of_request.get().sent += 1
     # A key that fluxpool does not ask for, and that `kubectl proxy` would hand to the API server in place of its own.
     request.headers.pop("Authorization", None)
 
 
-async def _count_rejection(response: _Response) -> None:
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        _rejections_of_request.get().count += 1
+async def _after(response: _Response) -> None:
+    attempts = _attempts_of_request.get()
+    attempts.answered += 1
+    attempts.rejected += response.status_code == HTTPStatus.TOO_MANY_REQUESTS
 
 
 @asynccontextmanager
@@ -89,7 +95,7 @@ async def image_client(base_url: str) -> AsyncIterator["ImageClient"]:
     Args:
         base_url: up to and without `/v1`.
     """
-    transport = DefaultAsyncHttpxClient(event_hooks={"request": [_drop_authorization], "response": [_count_rejection]})
+    transport = DefaultAsyncHttpxClient(event_hooks={"request": [_before], "response": [_after]})
     async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key="none", http_client=transport) as client:
         yield ImageClient(client)
 
@@ -103,6 +109,7 @@ class ImageClient:
 
     async def models(self) -> list[str]:
         """Ids of the models the endpoint serves."""
+        _attempts_of_request.set(_Attempts())
         return [model.id async for model in self._client.models.list()]
 
     async def ask(self, job: ImageJob, due_at: float | None = None) -> tuple[RequestRecord, bytes | None]:
@@ -112,8 +119,8 @@ class ImageClient:
             job: what to ask for.
             due_at: when the request was due; now if None.
         """
-        rejections = _Rejections()
-        _rejections_of_request.set(rejections)
+        attempts = _Attempts()
+        _attempts_of_request.set(attempts)
         sent_at = self._clock()
         image, error = None, None
         try:
@@ -125,7 +132,8 @@ class ImageClient:
             sent_at=sent_at,
             done_at=self._clock(),
             ok=error is None,
-            rejections=rejections.count,
+            rejections=attempts.rejected,
+            unanswered=attempts.sent - attempts.answered,
             error=error,
         )
         return record, image

@@ -32,6 +32,7 @@ def summarize(run: Recording) -> dict[str, Any]:
         "images_ok": len(ok),
         "images_failed": len(run.requests) - len(ok),
         "rejected_429": sum(request.rejections for request in run.requests),
+        "unanswered_attempts": sum(request.unanswered for request in run.requests),
         "seconds_to_ready": _rounded(run.ready_at),
         "seconds_to_first_image": _rounded(run.first_image_at),
         "replicas_peak": max((sample.ready for sample in run.samples), default=0),
