@@ -54,12 +54,11 @@ def test_it_rises_to_the_maximum_at_once_when_requests_wait_for_a_row() -> None:
 
 
 def test_the_reason_counts_the_requests_that_wait() -> None:
-    policy = replace(LATENCY, batching=BatchPolicy(Bounds(1, 16)))
-    (decision,), _ = timeline(policy, [(0, world(10, waiting=2, mean_work=0.5))])
-    assert (decision.batch_size.desired, decision.batch_size.winner) == (16, "latency")
-    (decision,), _ = timeline(policy, [(0, world(10, waiting=2, mean_work=1.5))])
-    assert (decision.batch_size.desired, decision.batch_size.winner) == (16, "waiting")
-    assert decision.batch_size.reason == "2 requests waiting for a row: 16 rows needed"
+    (decision,), _ = timeline(LATENCY, [(0, world(10, waiting=2, mean_work=1.5))])
+    assert (decision.batch_size.desired, decision.batch_size.winner) == (8, "waiting")
+    assert decision.batch_size.reason == "2 requests waiting for a row: 8 rows needed"
+    (decision,), _ = timeline(POLICY, [(0, world(9, waiting=1))])
+    assert decision.batch_size.reason == "1 request waiting for a row: 8 rows needed"
 
 
 def test_a_request_with_a_row_to_spare_waits_for_its_prompt_and_raises_nothing() -> None:

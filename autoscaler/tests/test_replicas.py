@@ -141,6 +141,13 @@ def test_an_outage_starts_the_window_anew() -> None:
     assert numbers[160] == 1
 
 
+def test_an_outage_longer_than_the_window_starts_it_anew_whatever_the_age_limit() -> None:
+    policy, idle, outage = down_window(10), pool([0, 0]), pool([None, None])
+    slowly_scraped = replace(idle, scrape_interval_seconds=60)
+    moments = [(0, idle), (2, outage), (14, slowly_scraped), (22, slowly_scraped), (24, slowly_scraped)]
+    assert desired(timeline(policy, moments)[0]) == [2, 2, 2, 2, 1]
+
+
 def test_an_outage_shorter_than_a_sample_may_be_old_loses_no_window() -> None:
     policy, idle, outage = down_window(60), pool([0, 0]), pool([None, None])
     moments = [(now, outage if now in (30, 32) else idle) for now in range(0, 62, 2)]

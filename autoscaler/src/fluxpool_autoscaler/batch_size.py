@@ -84,15 +84,17 @@ def decide_batch_size(
     proposals: tuple[Proposal, ...] = ()
     if census.values(queue_depth):
         service = _service_time(census, mean_request_work_seconds)
-        proposals = (latency_rule(census, policy, service, knob.base), waiting_rule(census, policy))
+        resting, waiting = latency_rule(census, policy, service, knob.base), waiting_rule(census, policy)
+        # Of two that ask for as much the first is the reason given.
+        proposals = (waiting, resting) if waiting.value else (resting, waiting)
     winner = largest(proposals)
     if winner is None or winner.number is None or _shrinks_in_the_dark(census, winner.number, knob.base):
         memory = replace(memory, blind=True)
         draft = bound(_unmoved(knob.in_force, winner), bounds)
     else:
-        longest_gap = age_limit_seconds(observation)
-        memory = memory.with_need(now, winner.number, present=knob.base, longest_gap_seconds=longest_gap)
         window = min(policy.scale_down.window_seconds, LONGEST_WINDOW_SECONDS)
+        longest_gap = min(age_limit_seconds(observation), window)
+        memory = memory.with_need(now, winner.number, present=knob.base, longest_gap_seconds=longest_gap)
         draft = hold_by_window(
             Draft(winner.number),
             knob.anchor(memory),

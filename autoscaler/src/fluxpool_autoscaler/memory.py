@@ -75,8 +75,9 @@ class KnobMemory:
     def with_need(self, now: float, need: int, *, present: int, longest_gap_seconds: float) -> "KnobMemory":
         """This memory with one more need.
 
-        At the start, and after having been blind for longer than a sample may be old, what was needed in between is
-        unknown: then the number in force counts as the need of this moment, and so holds for one window of samples.
+        At the start, and after having been blind for too long (longer than a sample may be old, or so long that the
+        window has no sample left), what was needed meanwhile is unknown: then the number in force counts as the need of
+        this moment, and so holds for one window of samples.
         """
         unbroken = self.last_need_at is not None and (not self.blind or now - self.last_need_at <= longest_gap_seconds)
         needs = self.needs if unbroken else self.needs.record(now, present)

@@ -26,7 +26,7 @@ def decide_replicas(
         memory = replace(memory, blind=True)
         recommendation = paced = bound(_unmoved(in_force, winner), policy.bounds)
     else:
-        longest_gap = age_limit_seconds(observation)
+        longest_gap = min(age_limit_seconds(observation), policy.scale_down.window_seconds)
         memory = memory.with_need(now, winner.number, present=knob.base, longest_gap_seconds=longest_gap)
         stable = _stabilize(winner.number, knob.anchor(memory), memory, policy, now)
         recommendation = veto_by_utilization(bound(stable, policy.bounds), knob.base, _total_busy(observation))

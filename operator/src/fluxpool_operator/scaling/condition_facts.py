@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from fluxpool_autoscaler import Coverage, Decision, Limit, Mode, Observation, age_limit_seconds
-from fluxpool_operator.scaling.errors import PrometheusError
+from fluxpool_operator.scaling.errors import NotPolledError, PrometheusError
 from fluxpool_operator.scaling.outcome import ConditionFact
 from fluxpool_operator.world import PodView
 
@@ -59,7 +59,7 @@ def metrics_available(
 
 def unavailable(error: PrometheusError) -> ConditionFact:
     """Nothing could be read at all."""
-    return ConditionFact("False", error.reason, str(error))
+    return ConditionFact("Unknown" if isinstance(error, NotPolledError) else "False", error.reason, str(error))
 
 
 def scaling_active(decision: Decision, metrics: ConditionFact) -> ConditionFact:

@@ -36,15 +36,16 @@ class Steady:
             now: seconds, monotonic.
         """
         said = self._fact
-        if said is None or about != self._about or (said.reason != fact.reason and not self._lingers(said, fact, now)):
-            self._fact, self._about, self._confirmed_at = fact, about, now
-            return fact
-        if (said.status, said.reason) == (fact.status, fact.reason):
-            self._confirmed_at = now
-        return said
+        if said is not None and about == self._about:
+            if (said.status, said.reason) == (fact.status, fact.reason):
+                self._confirmed_at = now
+                return said
+            if self._lingers(said, fact, now):
+                return said
+        self._fact, self._about, self._confirmed_at = fact, about, now
+        return fact
 
     def _lingers(self, said: ConditionFact, fact: ConditionFact, now: float) -> bool:
-        ranks = self._rank.get(said.reason), self._rank.get(fact.reason)
-        if ranks[0] is None or ranks[1] is None or ranks[0] > ranks[1]:
+        if said.reason not in self._rank or fact.reason not in self._rank:
             return False
-        return now - self._confirmed_at < LINGER_SECONDS
+        return self._rank[said.reason] < self._rank[fact.reason] and now - self._confirmed_at < LINGER_SECONDS
