@@ -1,11 +1,19 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from fluxpool_cluster import forwarder
 from fluxpool_cluster.forwarder import Forwarder
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+_HANGS_SECONDS = 30
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, _HANGS_SECONDS))
 
 
 @contextlib.asynccontextmanager
@@ -48,7 +56,7 @@ def test_one_direction_may_end_while_the_other_goes_on() -> None:
             assert await reader.read() == b"5000000"
             writer.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_connections_do_not_wait_for_each_other() -> None:
@@ -64,7 +72,7 @@ def test_connections_do_not_wait_for_each_other() -> None:
             assert await idle_reader.read() == b"0"
             idle_writer.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_while_the_api_server_is_away_connections_are_closed_and_the_forwarder_lives() -> None:
@@ -75,7 +83,7 @@ def test_while_the_api_server_is_away_connections_are_closed_and_the_forwarder_l
                 assert await reader.read() == b""
                 writer.close()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_connection_that_breaks_on_one_side_ends_on_the_other() -> None:
@@ -87,4 +95,4 @@ def test_a_connection_that_breaks_on_one_side_ends_on_the_other() -> None:
                 assert await reader.read() == b""
             writer.close()
 
-    asyncio.run(scenario())
+    run(scenario())

@@ -39,6 +39,8 @@ class Wish:
 
 DEFAULT_RESOURCE = "nvidia.com/gpu"
 DEFAULT_COUNT = 4
+# The API server would wait longer for the watches of its clients.
+_RESTART_GRACE_SECONDS = 3
 
 
 def up(wish: Wish, console: Console) -> Layout:
@@ -179,7 +181,7 @@ def restart(name: str, console: Console) -> None:
         if process is None:
             names = ", ".join(health.component_names(running.layer))
             raise NotUpError(f"the cluster has no component {name}; it has {names}")
-        processes.stop([name])
+        processes.stop([name], _RESTART_GRACE_SECONDS)
         _start_again(where, process.component, console)
         _settle(where, running, Wish(running.layer), console)
 
