@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 from controller.virtual_time import now, run
+
 from fluxpool_operator.controller.queue import Backoff, WorkQueue
 
 

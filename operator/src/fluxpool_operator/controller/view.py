@@ -54,8 +54,17 @@ class View:
 
     # ---- changing ---------------------------------------------------------------------------------------------------
 
+    def hear(self, kind: Kind, body: Object, *, deleted: bool) -> PoolKey:
+        """A watch says that the object is now this, or was this when it was deleted. Returns the key of its row."""
+        row = row_of(kind, body)
+        if deleted:
+            self.tables[kind].remove(row.key, row.uid)
+        else:
+            self.tables[kind].put(row)
+        return row.key
+
     def put(self, kind: Kind, body: Object) -> None:
-        """A watch, or the answer to a write, says that the object is now this."""
+        """The answer to a write says that the object is now this."""
         self.tables[kind].put(row_of(kind, body))
 
     def put_found(self, kind: Kind, body: Object) -> None:

@@ -18,7 +18,7 @@ import kopf
 
 from fluxpool_operator.cluster import Credentials, Kind, Object
 from fluxpool_operator.controller.keys import PoolKey, pool_of
-from fluxpool_operator.controller.view import View, row_of
+from fluxpool_operator.controller.view import View
 from fluxpool_operator.errors import StoppedError
 
 STOP_SECONDS = 3.0
@@ -149,12 +149,7 @@ class Watches:
             self._hear(kind, dict(body), deleted=type == "DELETED")
 
     def _hear(self, kind: Kind, body: Object, *, deleted: bool) -> None:
-        table, row = self._view.tables[kind], row_of(kind, body)
-        if deleted:
-            table.remove(row.key, row.uid)
-        else:
-            table.put(row)
-        self._add(pool_of(kind, row.key))
+        self._add(pool_of(kind, self._view.hear(kind, body, deleted=deleted)))
 
 
 def _words_of(error: BaseException) -> str:
