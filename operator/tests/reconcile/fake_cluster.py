@@ -103,31 +103,29 @@ class FakeCluster:
 
     def edit(self, kind: str, path: str, value: Any) -> None:
         """As `kubectl edit` does: change a field and take it over. `path` is dotted; list items by index."""
-        *parents, last = path.split(".")
-        target: Any = self.children[kind]
-        for part in parents:
-            target = target[int(part)] if part.isdigit() else target[part]
+        target, last = self._disown(kind, path)
         target[last] = value
-        self._disown(kind, parents, last)
 
     def remove(self, kind: str, path: str) -> None:
-        *parents, last = path.split(".")
-        target: Any = self.children[kind]
-        for part in parents:
-            target = target[int(part)] if part.isdigit() else target[part]
+        target, last = self._disown(kind, path)
         del target[last]
-        self._disown(kind, parents, last)
 
-    def _disown(self, kind: str, parents: list[str], last: str) -> None:
+    def _disown(self, kind: str, path: str) -> tuple[Object, str]:
+        """Take a field from the operator's record; a key of a list item takes the whole item with it."""
+        *parents, last = path.split(".")
         live: Any = self.children[kind]
-        owned = live["metadata"]["managedFields"][0]["fieldsV1"]
+        owned, above, name = live["metadata"]["managedFields"][0]["fieldsV1"], {}, ""
         for part in parents:
-            below = live[int(part)] if part.isdigit() else live[part]
-            names = [f"f:{part}"]
+            above, live = owned, live[int(part)] if part.isdigit() else live[part]
+            name = f"f:{part}"
             if part.isdigit():
-                names = [n for n in owned if n.startswith("k:") and json.loads(n[2:]).items() <= below.items()]
-            owned, live = owned[names[0]], below
+                items = (n for n in owned if n.startswith("k:"))
+                name = next(n for n in items if json.loads(n[2:]).items() <= live.items())
+            owned = owned[name]
+        if name.startswith("k:") and last in json.loads(name[2:]):
+            del above[name]
         owned.pop(f"f:{last}", None)
+        return live, last
 
     def start_pods(self, count: int, *, ready: bool = True, **fields: Any) -> tuple[PodView, ...]:
         """The Deployment's controller makes pods of the present template, and they become ready."""
@@ -250,8 +248,9 @@ def refuse_impossible(plan: Plan, snapshot: Snapshot, now: datetime) -> None:
     _refuse_impossible_status(plan, snapshot, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
     for item in plan.applies:
         _refuse_impossible_apply(item.manifest, item.creates, snapshot)
-    for gone in plan.deletes:
-        assert gone.kind == "ServiceMonitor", "only a ServiceMonitor can cease to be wanted"
+    assert {gone.kind for gone in plan.deletes} <= {"ServiceMonitor", "Service"}, (
+        "pods and tokens are never thrown away"
+    )
     if isinstance(snapshot.pool, FluxPool) and snapshot.pool.spec.scaling.mode.operator_decides and plan.applies:
         scaling = snapshot.pool.spec.scaling
         assert plan.desired_replicas is not None

@@ -70,6 +70,20 @@ def test_a_field_of_ours_that_somebody_removes_is_put_back(cluster: FakeCluster)
     assert plan.applies[0].why == "spec.template.spec.terminationGracePeriodSeconds was changed by somebody else"
 
 
+def test_a_service_whose_port_name_somebody_gave_to_another_number_is_made_anew(cluster: FakeCluster) -> None:
+    """The API server would refuse our port beside theirs: two of one name."""
+    cluster.edit("Service", "spec.ports.0.port", 8080)
+    plan = cluster.step()
+    assert (kinds(plan), [gone.kind for gone in plan.deletes]) == ([], ["Service"])
+    assert kinds(cluster.step()) == ["Service"]
+    assert cluster.step().empty
+
+
+def test_a_further_port_that_somebody_adds_to_the_service_stays(cluster: FakeCluster) -> None:
+    cluster.children["Service"]["spec"]["ports"].append({"name": "debug", "port": 81, "protocol": "TCP"})
+    assert cluster.step().empty
+
+
 def test_fields_of_others_are_left_alone(cluster: FakeCluster) -> None:
     deployment = cluster.children["Deployment"]
     deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "3"

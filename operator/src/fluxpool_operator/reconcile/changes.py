@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fluxpool_operator import contract, resources
 from fluxpool_operator.api import FluxPool
-from fluxpool_operator.reconcile.drift import difference, sealed
+from fluxpool_operator.reconcile.drift import beyond_repair, difference, sealed
 from fluxpool_operator.reconcile.ownership import Owner, owner_of
 from fluxpool_operator.reconcile.plan import Apply, Delete
 from fluxpool_operator.reconcile.sizing import Sizes
@@ -25,7 +25,7 @@ class Changes:
 
     Attributes:
         applies: children to write, those that others need first.
-        deletes: children that are no longer wanted.
+        deletes: children that are no longer wanted, or must be made anew.
         foreign: kind and name of objects of somebody else in a child's place.
         leaving: kind and name of objects of a former pool of this name, which must be gone first.
     """
@@ -45,6 +45,7 @@ def own_deployment(pool: FluxPool, snapshot: Snapshot) -> DeploymentView | None:
 def changes(pool: FluxPool, snapshot: Snapshot, wanted: Sizes, template: Template) -> Changes:
     """Compare what the pool asks for with what there is."""
     applies: list[Apply] = []
+    deletes = list(_unwanted(pool, snapshot))
     in_the_way: dict[Owner, list[str]] = {Owner.FOREIGN: [], Owner.LEAVING: []}
     for manifest in _children(pool, snapshot, wanted, template):
         kind, live = manifest["kind"], snapshot.children.get(manifest["kind"])
@@ -53,11 +54,13 @@ def changes(pool: FluxPool, snapshot: Snapshot, wanted: Sizes, template: Templat
             in_the_way[owner].append(f"{kind} {child_name(kind, pool.name)}")
         elif live is None:
             applies.append(Apply(manifest, "it is missing", creates=True))
+        elif why := beyond_repair(manifest, live):
+            deletes.append(_deletion(live, why))
         elif why := difference(manifest, live):
             applies.append(Apply(manifest, why, creates=False))
     return Changes(
         tuple(applies),
-        tuple(_unwanted(pool, snapshot)),
+        tuple(deletes),
         foreign=tuple(in_the_way[Owner.FOREIGN]),
         leaving=tuple(in_the_way[Owner.LEAVING]),
     )
@@ -88,11 +91,14 @@ def _token_in(secret: Mapping[str, Any]) -> str:
 
 
 def _unwanted(pool: FluxPool, snapshot: Snapshot) -> Iterator[Delete]:
-    """Only a ServiceMonitor can cease to be wanted."""
+    """Of all children only a ServiceMonitor can cease to be wanted."""
     monitor = snapshot.children.get("ServiceMonitor")
     if monitor is None or snapshot.defaults.service_monitor is not None:
         return
     if owner_of(monitor, pool) is Owner.OURS:
-        metadata = monitor["metadata"]
-        why = "the operator no longer makes ServiceMonitors"
-        yield Delete(KINDS["ServiceMonitor"], "ServiceMonitor", metadata["name"], metadata["uid"], why)
+        yield _deletion(monitor, "the operator no longer makes ServiceMonitors")
+
+
+def _deletion(live: Mapping[str, Any], why: str) -> Delete:
+    kind, metadata = live["kind"], live["metadata"]
+    return Delete(KINDS[kind], kind, metadata["name"], metadata["uid"], why)

@@ -45,6 +45,21 @@ def difference(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> str | No
     return f"{lost} was changed by somebody else" if lost else None
 
 
+def beyond_repair(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> str | None:
+    """Why `live` cannot become `manifest` by an apply, in words, so that it must be made anew; None if it can.
+
+    A Service's ports are items by number, and server-side apply does not take away items of others. Where somebody has
+    given one of our port names to another number, ours cannot be added: names are unique.
+    """
+    if manifest["kind"] != "Service":
+        return None
+    numbers = {port["name"]: port["port"] for port in manifest["spec"]["ports"]}
+    for port in live["spec"].get("ports") or ():
+        if port["port"] != numbers.get(port.get("name"), port["port"]):
+            return f"somebody has given the port name {port['name']} to {port['port']}"
+    return None
+
+
 def _change(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> str:
     before, after = live.get("spec", {}).get("replicas"), manifest.get("spec", {}).get("replicas")
     return f"replicas {before} -> {after}" if before != after else "the pool or the operator asks for another form"
