@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-QUIET = ("kopf", "aiohttp", "httpx", "httpcore", "asyncio", "kubernetes")
+QUIET = ("kopf", "aiohttp", "httpx", "httpcore", "asyncio")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # What kopf attaches to its own records for its own formatters.
 _KOPF = frozenset({"k8s_skip", "k8s_ref", "settings", "event_queue_loop", "event_queue"})
@@ -65,3 +65,4 @@ def configure(log_format: Literal["json", "text"], level: str) -> None:
     handler.addFilter(lambda record: not record.name.startswith("kopf") or _drop_traceback(record))
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    logging.getLogger("kubernetes").setLevel(logging.ERROR)  # it warns of what it then raises
