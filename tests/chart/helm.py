@@ -83,3 +83,14 @@ def container(workload: Object) -> Object:
 def environment(workload: Object) -> dict[str, str]:
     """The variables of its container that have a plain value."""
     return {variable["name"]: variable["value"] for variable in container(workload)["env"]}
+
+
+def granted(role: Object) -> set[tuple[str, str, str]]:
+    """The rights that a role's rules grant: API group, resource with its subresource, verb."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

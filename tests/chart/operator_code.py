@@ -18,6 +18,18 @@ pool = read(json.load(sys.stdin))
 print(json.dumps(pod_template(pool, Basis("fluxpool-inference:0.1.0", "IfNotPresent", LATEST_REVISION))))
 """
 
+NEEDED_RIGHTS = """
+import json
+from fluxpool_operator.cluster import kinds
+from fluxpool_operator.controller.preflight import needed_rights
+def rights(children):
+    return [[right.kind.group, right.kind.plural, right.subresource, right.verb] for right in needed_rights(children)]
+print(json.dumps({"without": rights(kinds.CHILDREN), "with": rights([*kinds.CHILDREN, kinds.SERVICE_MONITOR])}))
+"""
+
+Right = tuple[str, str, str]
+"""API group, resource with its subresource, verb."""
+
 
 def load_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     """The operator's settings, made from an environment, as JSON has them.
@@ -35,6 +47,15 @@ def pod_template(pool: Mapping[str, Any]) -> dict[str, Any]:
         subprocess.CalledProcessError: the operator cannot read the FluxPool.
     """
     return _run(MAKE_POD, given=pool)
+
+
+def needed_rights(*, service_monitors: bool) -> set[Right]:
+    """What the operator asks the API server for at its start, and waits for until it has it."""
+    rights = _run(NEEDED_RIGHTS)["with" if service_monitors else "without"]
+    return {
+        (group, f"{resource}/{subresource}" if subresource else resource, verb)
+        for group, resource, subresource, verb in rights
+    }
 
 
 def _run(code: str, environment: Mapping[str, str] | None = None, given: object = None) -> dict[str, Any]:
