@@ -158,7 +158,7 @@ class OpenLoop:
 
     client: ImageClient
     clock: Clock = time.monotonic
-    on_image: Callable[[RequestRecord, bytes], None] = lambda _record, _image: None
+    on_image: Callable[[ImageJob, bytes], None] = lambda _job, _image: None
     records: list[RequestRecord] = field(default_factory=list)
     sent: int = 0
 
@@ -183,4 +183,4 @@ class OpenLoop:
         record, image = await self.client.ask(job, due_at)
         self.records.append(record)
         if image is not None:
-            self.on_image(record, image)
+            self.on_image(job, image)

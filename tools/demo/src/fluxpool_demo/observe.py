@@ -70,21 +70,22 @@ class Observer:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Watch while the block runs."""
-        async with asyncio.TaskGroup() as tasks:
-            started = [
-                tasks.create_task(work)
-                for work in (
-                    self._follow("FluxPool", self._see_pool),
-                    self._follow("Event", self._see_event),
-                    self._follow("Pod", self._see_pod),
-                    self._sample(),
-                )
-            ]
-            try:
-                yield
-            finally:
-                for task in started:
-                    task.cancel()
+        works = (
+            self._follow("FluxPool", self._see_pool),
+            self._follow("Event", self._see_event),
+            self._follow("Pod", self._see_pod),
+            self._sample(),
+        )
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # it ended by itself: with an error
 
     async def pacing(self) -> Pacing:
         """Paced steps of all pods there were, from the counters' highest values.

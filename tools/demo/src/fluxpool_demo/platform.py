@@ -131,6 +131,8 @@ async def _tiny_model(python: Path) -> Path:
     folder = SCRATCH / f"tiny-model-{hashlib.sha256(writer.read_bytes()).hexdigest()[:12]}"
     if not (folder / "model_index.json").exists():
         await command.run(str(python), "-m", "fluxpool_inference", "tiny-model", str(folder))
+        for file in folder.rglob("*.safetensors"):
+            file.chmod(0o644)  # written for its owner alone, and pods run as somebody else
     return folder
 
 

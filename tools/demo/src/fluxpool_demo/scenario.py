@@ -4,12 +4,12 @@ The tiny model makes an image in about 30 ms of CPU; its steps are held to `A + 
 the speed of a slow GPU and further pods add capacity although all share the machine's cores. With 4 steps per image:
 
     rows   a step takes   an image takes   images per second and pod
-      1       0.19 s          0.76 s              1.3
-      2       0.23 s          0.92 s              2.2     the most that keeps the latency target of 1 s: rest
-      8       0.47 s          1.88 s              4.3     the most there is
+      1       0.36 s          1.44 s             0.69
+      2       0.44 s          1.76 s             1.14    the most rows that keep the latency target of 2 s: rest
+      8       0.92 s          3.68 s             2.17    the most there are
 
-The load calls for each knob in turn: the first step up is more than a pod carries at 2 rows but not at 8, so the batch
-size rises and no replica is needed; the second is more than a pod carries at all.
+The load calls for each knob in turn. 1.3 images per second are more than a pod carries at 2 rows but not at 8: the batch
+size rises, and no replica is needed. 4 are more than a pod carries at all: replicas follow, and then take 6.5 as well.
 """
 
 from typing import Any, Final
@@ -20,17 +20,19 @@ from fluxpool_demo.schedule import Schedule, Step
 NAMESPACE: Final = "fluxpool-demo"
 POOL: Final = "tiny"
 MODEL: Final = "tiny-flux"
-PACE: Final = (0.15, 0.04)
+PACE: Final = (0.28, 0.08)
 STEPS: Final = 4
 SIZE: Final = "64x64"
 MAX_REPLICAS: Final = 4
-LATENCY_SECONDS: Final = 1
+LATENCY_SECONDS: Final = 2
+QUEUE_DEPTH: Final = 4
 RESTING_BATCH_SIZE: Final = 2
 """The most rows at which an image takes no longer than the target."""
 SCALE_DOWN_SECONDS: Final = 15
 
-CALM: Final = Step("calm", 10, 1.0)
-SCHEDULE: Final = Schedule((CALM, Step("step up", 20, 3.5), Step("step up and hold", 70, 6.5)))
+SCHEDULE: Final = Schedule(
+    (Step("calm", 10, 0.5), Step("step up", 20, 1.3), Step("step up", 35, 4.0), Step("step up and hold", 35, 6.5))
+)
 SECONDS_TO_COME_DOWN: Final = 75.0
 """After the load: window, preStop, drain, and the batch size's own window."""
 
@@ -63,7 +65,7 @@ def spec(model: str) -> dict[str, Any]:
         },
         "scaling": {
             "maxReplicas": MAX_REPLICAS,
-            "targets": {"latencySeconds": LATENCY_SECONDS},
+            "targets": {"queueDepthPerReplica": QUEUE_DEPTH, "latencySeconds": LATENCY_SECONDS},
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": SCALE_DOWN_SECONDS}},
         },
         "template": {

@@ -17,9 +17,9 @@ from fluxpool_demo.access import Access
 from fluxpool_demo.contact_sheet import Picture
 from fluxpool_demo.errors import DemoError
 from fluxpool_demo.figures import Figures, figures
-from fluxpool_demo.kube import Kube, Ref, connect, is_true
+from fluxpool_demo.kube import Kube, Ref, condition, connect, is_true
 from fluxpool_demo.live import Terminal
-from fluxpool_demo.load import ImageClient, OpenLoop, RequestRecord, image_client
+from fluxpool_demo.load import ImageClient, ImageJob, OpenLoop, RequestRecord, image_client
 from fluxpool_demo.observe import Observer
 from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
 from fluxpool_demo.prometheus import Prometheus
@@ -61,14 +61,14 @@ class Album:
     pictures: list[Picture] = field(default_factory=list)
     _seen: int = 0
 
-    def add_first(self, number: int, image: bytes) -> None:
+    def add(self, job: ImageJob, image: bytes) -> None:
         """One of the first images."""
-        self.pictures.append(Picture(image, f"first, seed {number}"))
+        self.pictures.append(Picture(image, f"{job.prompt}, seed {job.seed}"))
 
-    def add_from_load(self, record: RequestRecord, image: bytes) -> None:
+    def add_some(self, job: ImageJob, image: bytes) -> None:
         """One of the load's images; most are passed over."""
         if self._seen % self.every == 0 and len(self.pictures) < scenario.PICTURES:
-            self.pictures.append(Picture(image, f"under load, {record.latency_seconds:.1f} s"))
+            self.add(job, image)
         self._seen += 1
 
 
@@ -140,18 +140,24 @@ async def _applied(stage: Stage) -> AsyncIterator[Observer]:
 
 async def _wait_until_ready(stage: Stage) -> None:
     stage.terminal.say(f"{THE_POOL} applied, waiting for Ready")
-    await stage.kube.wait(THE_POOL, lambda pool: is_true(pool, "Ready"), "Ready", READY_SECONDS)
+    pool = await stage.kube.wait(
+        THE_POOL, lambda pool: is_true(pool, "Ready") or is_true(pool, "Stalled"), "Ready", READY_SECONDS
+    )
+    if is_true(pool, "Stalled"):
+        stalled = condition(pool, "Stalled")
+        raise DemoError(f"{THE_POOL} cannot go on: {stalled['reason']}: {stalled['message']}")
 
 
 async def _first_images(stage: Stage, observer: Observer, client: ImageClient, album: Album) -> float:
     """Ask for a few images, one after another. Returns when the first was there."""
     first_at = None
     for number in range(scenario.FIRST_IMAGES):
-        record, image = await client.ask(scenario.job(number))
+        job = scenario.job(number)
+        record, image = await client.ask(job)
         if image is None:
             raise DemoError(f"the pool is Ready and makes no image: {record.error}")
         first_at = first_at or observer.now
-        album.add_first(number, image)
+        album.add(job, image)
     assert first_at is not None  # noqa: S101 - there is at least one
     stage.terminal.say(f"first image after {first_at:.1f} s; models: {', '.join(await client.models())}")
     return first_at
@@ -176,7 +182,7 @@ def _at_rest(observer: Observer) -> bool:
 async def _drive(stage: Stage, observer: Observer, client: ImageClient, album: Album) -> tuple[OpenLoop, float]:
     """The load, and after it the way down. Returns the load and when it began on the run's clock."""
     began_at = time.monotonic()
-    loop = OpenLoop(client, on_image=album.add_from_load)
+    loop = OpenLoop(client, on_image=album.add_some)
     jobs = ((began_at + due, scenario.job(number)) for number, due in enumerate(constant_arrivals(scenario.SCHEDULE)))
 
     def look() -> tuple[Figures, list[Decision]]:

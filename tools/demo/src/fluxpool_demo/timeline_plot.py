@@ -135,7 +135,7 @@ def _steps(
 
 def _numbered(run: Recording) -> list[tuple[str, Decision]]:
     """The decisions since the load began, with the sign each has in the picture."""
-    under_load = [d for d in run.decisions if d.before is not None and d.at >= run.load_started_at - LEAD_SECONDS]
+    under_load = [d for d in run.decisions if d.before is not None and d.at >= run.load_started_at]
     return list(zip(NUMBERS, under_load, strict=False))
 
 
