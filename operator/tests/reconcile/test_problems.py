@@ -100,7 +100,7 @@ def test_a_pool_whose_pods_may_still_start_is_not_stalled(fields: dict[str, Any]
 
 
 def test_between_two_crashes_the_pool_stays_stalled_and_a_long_run_clears_it() -> None:
-    crashed = {"terminated": Terminated("Error", 1, "boom"), "restarts": 3}
+    crashed: dict[str, Any] = {"terminated": Terminated("Error", 1, "boom"), "restarts": 3}
     cluster, pods = starting(waiting=Waiting("CrashLoopBackOff", ""), **crashed)
     cluster.step()
     since = cluster.condition("Stalled")["lastTransitionTime"]
