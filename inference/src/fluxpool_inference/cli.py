@@ -109,7 +109,7 @@ def _metavar(field: FieldInfo) -> str:
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
     """The first problem, with the option named as its user wrote it."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])
@@ -117,4 +117,4 @@ def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{flag} (or {variable}) is required"
     option = flag if name in flags else variable
-    return f"{option}: {message[:1].lower()}{message[1:]}"
+    return f"{option} {message}"

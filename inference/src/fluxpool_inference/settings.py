@@ -106,7 +106,7 @@ class ServeSettings(BaseSettings):
         default=8, ge=1, description="rows per denoising step at start; changed live by the admin port"
     )
     batch_size_min: int = Field(default=1, ge=1, description="least batch size that the admin port accepts")
-    batch_size_max: int = Field(default=32, ge=1, le=256, description="largest batch size that the admin port accepts")
+    batch_size_max: int = Field(default=64, ge=1, le=256, description="largest batch size that the admin port accepts")
     max_queue_seconds: float = Field(
         default=30, gt=0, le=3600, description="longest estimated wait, in seconds, at which a request is admitted"
     )

@@ -16,8 +16,6 @@ from fluxpool_inference.errors import (
 
 READ_TIMEOUT_SECONDS = 30
 """So long may a client take to send its body; it also bounds what a drain waits for."""
-DISCARD_BYTES = 16 * 1024 * 1024
-"""So much of a too large body is read and thrown away: many clients read the answer only after they have sent all."""
 
 
 async def read_json_object(request: Request, max_bytes: int) -> dict[str, object]:
@@ -47,12 +45,9 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size <= max_bytes:
-            chunks.append(chunk)
-        elif size > max_bytes + DISCARD_BYTES:
-            break
-    if size > max_bytes:
-        raise BodyTooLargeError(f"The body must have at most {max_bytes} bytes.")
+        if size > max_bytes:
+            raise BodyTooLargeError(f"The body must have at most {max_bytes} bytes.")
+        chunks.append(chunk)
     return b"".join(chunks)
 
 

@@ -1,5 +1,7 @@
 """What every exchange has around it: a request id, the end of the connection, a line in the access log. Plain ASGI."""
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -7,7 +9,7 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any, cast
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +17,11 @@ from fluxpool_inference import contract
 
 REQUEST_ID_HEADER = "x-request-id"
 PROBES = frozenset({contract.PATH_LIVE, contract.PATH_READY, contract.PATH_METRICS})
+DISCARD_BYTES = 16 * 1024 * 1024
+DISCARD_SECONDS = 5
+"""So much of an unread body is read and thrown away before an early answer (503, 413, 404): to close a socket with unread
+bytes resets the connection, and the client then never sees the answer."""
+
 _CLIENTS_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _FACTS = "fluxpool.facts"
 
@@ -39,42 +46,60 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app with the headers added, and log."""
-        exchange = _Exchange(scope, close=self._connection_close and scope["path"].startswith("/v1/"))
+        close = self._connection_close and scope["path"].startswith("/v1/")
+        exchange = _Exchange(scope, receive, send, close=close)
         began = time.monotonic()
         try:
-            await self._app(scope, receive, exchange.sender(send))
+            await self._app(scope, exchange.receive, exchange.send)
         finally:
             exchange.log(time.monotonic() - began)
 
 
 class _Exchange:
-    def __init__(self, scope: Scope, *, close: bool) -> None:
+    """One request and its reply as they pass by."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, close: bool) -> None:
         self._scope = scope
+        self._receive = receive
+        self._send = send
         self._close = close
         self._status = 500
         self._sent_bytes = 0
         self._facts: dict[str, Any] = {}
         scope[_FACTS] = self._facts
-        given = dict(scope["headers"]).get(REQUEST_ID_HEADER.encode(), b"").decode("latin-1")
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID_HEADER, "")
         self._id = given if _CLIENTS_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        has_body = "content-length" in headers or "transfer-encoding" in headers
+        # A client that expects 100 Continue has not sent its body yet, and need not.
+        self._body_pending = has_body and "expect" not in headers
 
-    def sender(self, send: Send) -> Send:
-        async def wrapped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = self._id
-                if self._close:
-                    headers["connection"] = "close"
-            else:
-                self._sent_bytes += len(message.get("body", b""))
-            await send(message)
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._body_pending = message.get("more_body", False)
+        return message
 
-        return wrapped
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._discard_body()
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self._id
+            if self._close:
+                headers["connection"] = "close"
+        else:
+            self._sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+    async def _discard_body(self) -> None:
+        discarded = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while self._body_pending and discarded < DISCARD_BYTES:
+                    discarded += len((await self.receive()).get("body", b""))
 
     def log(self, duration_seconds: float) -> None:
         client = self._scope.get("client")
-        level = logging.DEBUG if self._scope["path"] in PROBES else logging.INFO
         fields = {
             "request_id": self._id,
             "method": self._scope["method"],
@@ -85,4 +110,5 @@ class _Exchange:
             "client": client[0] if client else None,
             **self._facts,
         }
+        level = logging.DEBUG if self._scope["path"] in PROBES else logging.INFO
         logger.log(level, "request", extra={"fields": fields})

@@ -105,7 +105,8 @@ class Images:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._finish(ticket, generation)) for ticket in tickets]
         except* RequestFailed as failures:
-            raise GenerationFailedError(f"The image could not be made: {failures.exceptions[0]}") from failures
+            reason = str(failures.exceptions[0]).removesuffix(".")
+            raise GenerationFailedError(f"The image could not be made: {reason}.") from failures
         finally:
             for ticket in tickets:
                 ticket.cancel()

@@ -1,0 +1,90 @@
+"""Makes the parts of one server from its settings and joins them: the one place that knows all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from fluxpool_inference.encode import Encoder
+from fluxpool_inference.engine import Engine, EngineConfig, EngineObserver, StartError, StartFailure
+from fluxpool_inference.http.admin import Admin, token_from_file
+from fluxpool_inference.http.apps import admin_app, api_app
+from fluxpool_inference.http.generation import Bounds
+from fluxpool_inference.http.health import Health
+from fluxpool_inference.http.images import Images
+from fluxpool_inference.http.models import Models
+from fluxpool_inference.metrics import Metrics
+from fluxpool_inference.readiness import Readiness
+from fluxpool_inference.settings import ServeSettings
+
+EngineFactory = Callable[[EngineConfig, EngineObserver], Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One server's parts; nothing of it listens or loads yet. `admin` is None without an admin token."""
+
+    engine: Engine
+    encoder: Encoder
+    metrics: Metrics
+    readiness: Readiness
+    api: ASGIApp
+    admin: ASGIApp | None
+
+
+def build_edge(settings: ServeSettings, make_engine: EngineFactory = Engine) -> Edge:
+    """Make all parts. Raises StartError for an admin token file without a token."""
+    token = _admin_token(settings)
+    metrics = Metrics(
+        namespace=settings.namespace,
+        pool=settings.pool,
+        pod_uid=settings.pod_uid,
+        batch_size_max=settings.batch_size_max,
+    )
+    engine = make_engine(settings.engine_config(), metrics)
+    readiness = Readiness(engine.status)
+    metrics.watch(engine.status, readiness)
+    encoder = Encoder(settings.encoder_threads)
+    images = Images(
+        engine, encoder, metrics, readiness, bounds=_bounds(settings), max_body_bytes=settings.max_body_bytes
+    )
+    return Edge(
+        engine=engine,
+        encoder=encoder,
+        metrics=metrics,
+        readiness=readiness,
+        api=api_app(
+            images,
+            Models(settings.model_names),
+            Health(readiness, metrics),
+            connection_close=settings.connection_close,
+        ),
+        admin=admin_app(Admin(engine, readiness, settings.model), token) if token else None,
+    )
+
+
+def _bounds(settings: ServeSettings) -> Bounds:
+    return Bounds(
+        model_names=settings.model_names,
+        max_steps=settings.max_steps,
+        max_images=settings.max_images,
+        min_side=settings.min_side,
+        max_pixels=settings.max_pixels,
+        default_size=settings.default_size,
+        image_formats=settings.image_formats,
+        max_prompt_chars=settings.max_prompt_chars,
+    )
+
+
+def _admin_token(settings: ServeSettings) -> Callable[[], str] | None:
+    if settings.admin_token:
+        value = settings.admin_token.get_secret_value()
+        return lambda: value
+    if settings.admin_token_file:
+        read = token_from_file(settings.admin_token_file)
+        if not read():
+            raise StartError(
+                StartFailure.INVALID_CONFIGURATION, f"admin_token_file: {settings.admin_token_file} holds no token."
+            )
+        return read
+    return None

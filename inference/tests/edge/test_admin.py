@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import ADMIN_TOKEN, Client, make_client
+
+from fluxpool_inference.edge import build_edge
+from fluxpool_inference.engine import Pace, StartError
+from fluxpool_inference.settings import ServeSettings
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {ADMIN_TOKEN}", ADMIN_TOKEN, f"Bearer {ADMIN_TOKEN}x"],
+)
+@pytest.mark.parametrize("path", ["/admin/status", "/admin/batch-size", "/nothing"])
+async def test_without_the_token_everything_is_a_401(client: Client, authorization: str | None, path: str) -> None:
+    headers = {"authorization": authorization} if authorization is not None else {"authorization": ""}
+    response = await client.admin.request("GET", path, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == "invalid_api_key"
+    assert ADMIN_TOKEN not in response.text
+
+
+async def test_the_api_port_serves_no_admin_path_and_the_admin_port_no_api(client: Client) -> None:
+    headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+    assert (await client.api.get("/admin/status", headers=headers)).status_code == 404
+    assert (await client.admin.get("/metrics")).status_code == 404
+
+
+async def test_the_status_is_that_of_the_contract(client: Client) -> None:
+    response = await client.admin.get("/admin/status")
+    assert response.status_code == 200
+    status = response.json()
+    assert status.pop("version")
+    assert status == {
+        "model": "acme/flux",
+        "batch_size": 8,
+        "batch_size_min": 1,
+        "batch_size_max": 64,
+        "waiting": 0,
+        "running": 0,
+        "queued_work_seconds": 0,
+        "running_work_seconds": 0,
+        "warm_buckets": [{"width": 64, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.02}}],
+        "draining": False,
+        "ready": True,
+        "paced": None,
+        "workers": [{"index": 0, "state": "ready", "pid": 4711, "device": "cpu"}],
+    }
+
+
+async def test_the_status_says_paced_and_draining() -> None:
+    client = await make_client(pace="0.5,0.25")
+    client.edge.readiness.start_draining()
+    status = (await client.admin.get("/admin/status")).json()
+    assert status["paced"] == {"fixed_seconds": 0.5, "per_row_seconds": 0.25}
+    assert client.engine.config.pace == Pace(0.5, 0.25)
+    assert (status["draining"], status["ready"]) == (True, False)
+
+
+async def put(client: Client, body: object) -> httpx.Response:
+    return await client.admin.put("/admin/batch-size", json=body)
+
+
+async def test_the_batch_size_is_set_and_reported(client: Client) -> None:
+    response = await put(client, {"batch_size": 4})
+    assert (response.status_code, response.json()) == (200, {"batch_size": 4})
+    assert (await client.admin.get("/admin/status")).json()["batch_size"] == 4
+    assert await client.value("fluxpool_batch_size_limit") == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"batch_size": 0}, "an integer from 1 to 64, and is 0"),
+        ({"batch_size": 65}, "an integer from 1 to 64, and is 65"),
+        ({"batch_size": "4"}, "and is a string"),
+        ({"batch_size": 4.0}, "and is a number"),
+        ({"batch_size": True}, "and is a boolean"),
+        ({"batch_size": None}, "'batch_size' is required: an integer from 1 to 64."),
+        ({}, "'batch_size' is required"),
+        ({"batch_size": 4, "force": True}, "Unknown field 'force'"),
+        ([4], "a JSON object"),
+    ],
+)
+async def test_a_batch_size_out_of_bounds_is_a_400_and_changes_nothing(client: Client, body: object, says: str) -> None:
+    response = await put(client, body)
+    assert response.status_code == 400
+    assert says in response.json()["error"]["message"]
+    assert (await client.admin.get("/admin/status")).json()["batch_size"] == 8
+
+
+async def test_other_methods_and_large_bodies_are_refused(client: Client) -> None:
+    assert (await client.admin.post("/admin/batch-size", json={"batch_size": 4})).status_code == 405
+    assert (await put(client, {"batch_size": 4, "x": "x" * 5000})).status_code == 413
+
+
+async def test_a_changed_token_file_needs_no_restart(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    client = await make_client(admin_token=None, admin_token_file=str(file))
+
+    async def status(token: str) -> int:
+        headers = {"authorization": f"Bearer {token}"}
+        return (await client.admin.get("/admin/status", headers=headers)).status_code
+
+    assert await status("first") == 200
+    file.write_text("second")
+    assert await status("second") == 200
+    assert await status("first") == 401
+    file.write_text("")
+    assert await status("") == 401
+    file.unlink()
+    assert await status("second") == 401
+
+
+@pytest.mark.parametrize("content", [None, "", " \n"])
+def test_a_token_file_without_a_token_is_refused_at_the_start(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(StartError) as raised:
+        build_edge(ServeSettings(model="m", admin_token_file=file))
+    assert raised.value.reason == "InvalidConfiguration"
+    assert str(file) in raised.value.message

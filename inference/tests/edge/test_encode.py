@@ -1,0 +1,48 @@
+import base64
+import io
+import random
+import threading
+
+import pytest
+from PIL import Image
+
+from fluxpool_inference.encode import Encoder
+
+
+def noise(width: int, height: int) -> memoryview:
+    return memoryview(random.Random(1).randbytes(width * height * 3)).cast("B", (height, width, 3))
+
+
+async def encode(pixels: memoryview, image_format: str, quality: int = 95) -> bytes:
+    encoder = Encoder(threads=1)
+    try:
+        return base64.b64decode(await encoder.encode(pixels, image_format, quality))
+    finally:
+        encoder.close()
+
+
+async def test_png_keeps_every_pixel_in_its_place() -> None:
+    pixels = noise(48, 32)
+    picture = Image.open(io.BytesIO(await encode(pixels, "png")))
+    assert picture.size == (48, 32)
+    assert picture.tobytes() == pixels.tobytes()
+
+
+@pytest.mark.parametrize("image_format", ["jpeg", "webp"])
+async def test_quality_changes_the_size_of_lossy_files(image_format: str) -> None:
+    pixels = noise(64, 64)
+    small, large = [len(await encode(pixels, image_format, quality)) for quality in (10, 95)]
+    assert small < large / 2
+
+
+async def test_encoding_runs_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    save = Image.Image.save
+
+    def spy(image: Image.Image, *arguments: object, **options: object) -> None:
+        threads.append(threading.current_thread().name)
+        save(image, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "save", spy)
+    await encode(noise(16, 16), "png")
+    assert [name.split("_")[0] for name in threads] == ["encode"]

@@ -1,0 +1,48 @@
+from conftest import Client, make_client
+
+from fluxpool_inference.engine import WorkerState
+
+
+async def test_a_loaded_engine_is_alive_and_ready(client: Client) -> None:
+    assert (await client.api.get("/healthz")).json() == {"status": "alive"}
+    assert (await client.api.get("/readyz")).json() == {"status": "ready"}
+    assert (await client.api.head("/readyz")).status_code == 200
+
+
+async def test_while_loading_it_is_alive_not_ready_and_refuses_requests(client: Client) -> None:
+    client.engine.worker_state = WorkerState.STARTING
+    assert (await client.api.get("/healthz")).status_code == 200
+    ready = await client.api.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["status"] == "not_ready"
+    assert "being loaded and warmed, for 0 s" in ready.json()["message"]
+    refused = await client.generate()
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "not_ready"
+    assert refused.headers["retry-after"] == "5"
+    assert await client.value("fluxpool_rejected_total", reason="not_ready") == 1
+
+
+async def test_while_the_worker_is_started_again_it_is_alive_and_not_ready(client: Client) -> None:
+    client.engine.worker_state = WorkerState.RESTARTING
+    assert (await client.api.get("/healthz")).status_code == 200
+    assert "started again" in (await client.api.get("/readyz")).json()["message"]
+
+
+async def test_without_a_worker_it_is_dead(client: Client) -> None:
+    client.engine.worker_state = WorkerState.STOPPED
+    assert (await client.api.get("/healthz")).status_code == 503
+
+
+async def test_a_draining_server_is_unready_at_once_and_refuses_requests() -> None:
+    client = await make_client()
+    client.edge.readiness.start_draining()
+    assert (await client.api.get("/healthz")).status_code == 200
+    assert (await client.api.get("/readyz")).json()["status"] == "draining"
+    refused = await client.generate()
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "draining"
+    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["connection"] == "close"
+    assert await client.value("fluxpool_rejected_total", reason="draining") == 1
+    assert await client.value("fluxpool_ready") == 0
