@@ -25,10 +25,12 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.write_eof()
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+async def _close(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:  # all strictly before the first wait, which may be cancelled
+        writer.close()
+    for writer in writers:
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 class Forwarder:
@@ -54,8 +56,7 @@ class Forwarder:
             with contextlib.suppress(OSError):
                 await asyncio.gather(*directions)
         finally:
-            await _close(upstream_writer)
-            await _close(writer)
+            await _close(upstream_writer, writer)
 
 
 def listen(port: int) -> socket.socket:
