@@ -2,7 +2,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ADMIN_TOKEN, Client, make_client
+from edge_client import ADMIN_TOKEN, Client, make_client
 
 from fluxpool_inference.edge import build_edge
 from fluxpool_inference.engine import Pace, StartError

@@ -1,4 +1,4 @@
-from conftest import Client, make_client
+from edge_client import Client, make_client
 
 from fluxpool_inference.engine import WorkerState
 

@@ -8,7 +8,7 @@ import re
 
 import httpx
 import pytest
-from conftest import Client, make_client
+from edge_client import Client, make_client
 from PIL import Image
 from waiting import until
 

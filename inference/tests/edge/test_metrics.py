@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import IDENTITY, Client, make_client
+from edge_client import IDENTITY, Client, make_client
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import until
 

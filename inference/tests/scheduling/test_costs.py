@@ -31,7 +31,11 @@ def test_the_fit_finds_the_line_through_exact_samples() -> None:
     ("samples", "fixed", "per_row"),
     [
         ([(4, 0.8)], 0.0, 0.2),  # one sample: all per row
-        ([(1, 0.1), (2, 0.3), (4, 0.7)], 0.0, 0.155),  # a negative fixed part is none, and the slope is refitted
+        (
+            [(1, 0.1), (2, 0.3), (4, 0.7)],
+            0.0,
+            0.1264,
+        ),  # a negative fixed part is none: (10 + 6.67 + 5.71) / (100 + 44.4 + 32.7)
         ([(1, 0.4), (2, 0.2)], 0.24, 0.0),  # fewer seconds for more rows is noise
     ],
 )

@@ -19,8 +19,8 @@ REQUEST_ID_HEADER = "x-request-id"
 PROBES = frozenset({contract.PATH_LIVE, contract.PATH_READY, contract.PATH_METRICS})
 DISCARD_BYTES = 16 * 1024 * 1024
 DISCARD_SECONDS = 5
-"""So much of an unread body is read and thrown away before an early answer (503, 413, 404): to close a socket with unread
-bytes resets the connection, and the client then never sees the answer."""
+"""So much of an unread body is read and thrown away before an early answer (503, 413, 404): to close a socket with
+unread bytes resets the connection, and the client then never sees the answer."""
 
 _CLIENTS_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _FACTS = "fluxpool.facts"

@@ -1,0 +1,71 @@
+"""The edge over an in-memory engine, and a client of it: no torch, no process."""
+
+import json
+from dataclasses import dataclass
+
+import httpx
+from in_memory_engine import InMemoryEngine
+from prometheus_client.parser import text_string_to_metric_families
+
+from fluxpool_inference.edge import Edge, build_edge
+from fluxpool_inference.settings import ServeSettings
+
+ADMIN_TOKEN = "correct horse"
+IDENTITY = {"fluxpool_namespace": "art", "fluxpool_pool": "studio", "fluxpool_pod_uid": "uid-1"}
+
+
+@dataclass
+class Client:
+    """One edge and clients of its two apps."""
+
+    edge: Edge
+    engine: InMemoryEngine
+    api: httpx.AsyncClient
+    admin: httpx.AsyncClient
+
+    async def generate(self, **body: object) -> httpx.Response:
+        content = json.dumps({"prompt": "a tree", "size": "64x64", **body})
+        headers = {"content-type": "application/json"}
+        return await self.api.post("/v1/images/generations", content=content, headers=headers)
+
+    async def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Every sample of /metrics by name and labels, but for the identity labels."""
+        text = (await self.api.get("/metrics")).text
+        return {
+            (sample.name, frozenset(sample.labels.items() - IDENTITY.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    async def value(self, name: str, **labels: str) -> float:
+        return (await self.samples())[name, frozenset(labels.items())]
+
+
+def settings(**options: object) -> ServeSettings:
+    defaults: dict[str, object] = {
+        "model": "acme/flux",
+        "default_size": "128x128",
+        "min_side": 64,
+        "max_pixels": 512 * 512,
+        "admin_token": ADMIN_TOKEN,
+        "host": "127.0.0.1",
+        **{name.removeprefix("fluxpool_"): value for name, value in IDENTITY.items()},
+    }
+    return ServeSettings.model_validate(defaults | options)
+
+
+async def make_client(**options: object) -> Client:
+    edge = build_edge(settings(**options), InMemoryEngine)
+    assert isinstance(edge.engine, InMemoryEngine)
+    assert edge.admin is not None
+    await edge.engine.start()
+    return Client(
+        edge,
+        edge.engine,
+        httpx.AsyncClient(transport=httpx.ASGITransport(edge.api, raise_app_exceptions=False), base_url="http://pool"),
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(edge.admin, raise_app_exceptions=False),
+            base_url="http://pool",
+            headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
+        ),
+    )
