@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from chart.helm import INSTALL_PROMETHEUS, NAMESPACE, OWN_PROMETHEUS, manifest, merged, of_kind, only, render
+from chart.helm import INSTALL_PROMETHEUS, NAMESPACE, OWN_PROMETHEUS, granted, manifest, merged, of_kind, only, render
+from chart.operator_code import needed_rights
 
 
 def test_the_operator_has_a_cluster_role_when_it_watches_all_namespaces() -> None:

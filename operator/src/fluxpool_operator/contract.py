@@ -1,4 +1,4 @@
-"""The names that operator and inference share on the wire; `docs/contract.md` is the page, `tests/contract` holds all equal.
+"""The names that operator and inference share on the wire; `docs/contract.md` is the page, held equal by a test.
 
 Standard library only, and nothing else of ours: the other side keeps a module of the same shape.
 """
@@ -18,8 +18,8 @@ NAME: Final = "fluxpool"
 COMPONENT: Final = "inference"
 MANAGED_BY: Final = "fluxpool-operator"
 
-ADMIN_SECRET_SUFFIX: Final = "-admin"
-ADMIN_SECRET_KEY: Final = "token"
+ADMIN_SECRET_SUFFIX: Final = "-admin"  # noqa: S105 - part of a name
+ADMIN_SECRET_KEY: Final = "token"  # noqa: S105 - a name as well
 POOL_NAME_MAX_LENGTH: Final = 52
 """A DNS-1035 label of at most this length, so that every derived name fits."""
 
