@@ -166,14 +166,15 @@ async def _first_images(stage: Stage, observer: Observer, client: ImageClient, a
 async def _wait_until_at_rest(stage: Stage, observer: Observer) -> None:
     """Until the operator has measured the pool and its batch size has settled below its maximum."""
     deadline = time.monotonic() + REST_SECONDS
-    while not _at_rest(observer):
+    while not at_rest(observer):
         if time.monotonic() > deadline:
             raise DemoError(f"the pool did not come to rest within {REST_SECONDS:g} s: {observer.status}")
         await asyncio.sleep(0.5)
     stage.terminal.say(f"at rest: 1 replica, batch size {observer.samples[-1].batch_size}; the load begins")
 
 
-def _at_rest(observer: Observer) -> bool:
+def at_rest(observer: Observer) -> bool:
+    """Whether the pool has one replica, and its batch size is where it stays without load."""
     last = observer.samples[-1]
     settled = last.batch_size is not None and last.batch_size == last.desired_batch_size
     return settled and last.batch_size == scenario.RESTING_BATCH_SIZE and last.desired_replicas == last.pods == 1
@@ -204,7 +205,7 @@ async def _wait_until_down(observer: Observer) -> None:
     deadline = time.monotonic() + scenario.SECONDS_TO_COME_DOWN
     while time.monotonic() < deadline:
         await asyncio.sleep(PICTURE_TAIL_SECONDS)
-        if _at_rest(observer):
+        if at_rest(observer):
             return
 
 

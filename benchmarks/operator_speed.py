@@ -1,0 +1,211 @@
+"""How fast a pool comes up, and how fast it follows a step of the load. Recorded in `results/operator.json`.
+
+Runs inside the lab's network, on the demo's pool (tiny model, paced):
+
+    make cluster-up
+    tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 2 --rounds 7
+    tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 30 --rounds 5
+
+Each round applies a new pool, waits until it is Ready, asks for images, and when the pool is at rest lets the load step
+from what one pod carries to more than twice what it can, at a random moment of the scrape's period. A time ends when a
+watch of the pool shows the write. The load stops then, and every request that was sent is answered.
+"""
+
+import argparse
+import asyncio
+import random
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+
+import httpx
+from record import Aim, Part, at_most, record, reported
+
+from fluxpool_demo import install, scenario
+from fluxpool_demo.access import Access
+from fluxpool_demo.errors import DemoError, WaitError
+from fluxpool_demo.kube import Kube, condition, connect
+from fluxpool_demo.load import ImageClient, ImageJob, OpenLoop, image_client
+from fluxpool_demo.observe import Observer
+from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
+from fluxpool_demo.prometheus import Prometheus
+from fluxpool_demo.record import Knob
+from fluxpool_demo.schedule import Schedule, Step, constant_arrivals
+from fluxpool_demo.story import THE_POOL, at_rest
+
+SCALE_WRITE_AIM_SECONDS = 5.0
+CALM = Step("calm", 5, 1.0)
+STEP_RATE = 5.0
+"""Images per second; one pod makes 2.2 at most."""
+SEED = 3
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Round:
+    """Times of one round in seconds: the first two from `kubectl apply`, the others from the load's step."""
+
+    to_ready: float
+    to_first_image: float
+    to_batch_size_write: float | None
+    to_replicas_write: float
+    to_second_pod_ready: float
+    images_ok: int
+    images_failed: int
+    rejected_429: int
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Measure all rounds, record them, and print what was recorded."""
+    chance = random.Random(SEED)
+    chosen = await prepare()
+    async with connect() as kube, chosen.access(kube) as access:
+        scrape = {"prometheus": {"server": {"scrapeInterval": f"{options.scrape_seconds}s"}}}
+        await install.install(kube, chosen, scrape)
+        rounds = []
+        for number in range(options.rounds):
+            rounds.append(await _round(kube, chosen, access, options.scrape_seconds, chance))
+            print(f"round {number + 1} of {options.rounds}: {rounds[-1]}", flush=True)
+        await kube.delete(THE_POOL)
+        await install.install(kube, chosen)  # the chart's own interval again
+        versions = {"kubernetes": await kube.server_version()}
+    part = Part(
+        name=f"speed at a scrape of {options.scrape_seconds} s",
+        command=shlex.join(["tools/cluster/run", "tests/.venv/bin/python", *sys.argv]),
+        versions=versions,
+        aims=_aims(rounds, options.scrape_seconds),
+        figures={"paced": True, "seed": SEED, "rounds": [asdict(one) for one in rounds]},
+    )
+    for aim in part.aims:
+        print(f"{aim.name}: {aim.value} ({aim.aim})")
+    print(record("operator", part))
+    return 0
+
+
+async def _round(kube: Kube, chosen: Platform, access: Access, scrape_seconds: int, chance: random.Random) -> Round:
+    patience = 60 + 4 * scrape_seconds
+    async with _applied(kube, chosen, access) as observer:
+        await _until(lambda: condition({"status": observer.status}, "Ready").get("status") == "True", "Ready", patience)
+        to_ready = observer.now
+        url = await access.url(scenario.NAMESPACE, scenario.POOL, "http")
+        async with image_client(url) as client:
+            await _first_image(client)
+            to_first_image = observer.now
+            for number in range(1, scenario.FIRST_IMAGES):
+                await client.ask(scenario.job(number))
+            await _until(lambda: bool(observer.samples) and at_rest(observer), "at rest", patience)
+            await asyncio.sleep(chance.uniform(0, scrape_seconds))
+            return await _step(observer, client, to_ready, to_first_image, patience)
+
+
+async def _step(
+    observer: Observer, client: ImageClient, to_ready: float, to_first_image: float, patience: float
+) -> Round:
+    """Let the load step up, and see what follows."""
+    loop = OpenLoop(client)
+    began_at = time.monotonic()
+    stepped_at = began_at + CALM.seconds - observer.started_at
+    load = asyncio.create_task(loop.run(_arrivals(observer, began_at, patience)))
+    await _until(lambda: _rise(observer, Knob.REPLICAS, stepped_at) is not None, "more replicas wanted", patience)
+    await _until(lambda: observer.samples[-1].ready > 1, "a second pod ready", patience)
+    second_pod_at = observer.now
+    await load
+    failed = sum(1 for request in loop.records if not request.ok)
+    to_replicas_write = _rise(observer, Knob.REPLICAS, stepped_at)
+    assert to_replicas_write is not None
+    return Round(
+        to_ready=round(to_ready, 2),
+        to_first_image=round(to_first_image, 2),
+        to_batch_size_write=_rise(observer, Knob.BATCH_SIZE, stepped_at),
+        to_replicas_write=to_replicas_write,
+        to_second_pod_ready=round(second_pod_at - stepped_at, 2),
+        images_ok=len(loop.records) - failed,
+        images_failed=failed,
+        rejected_429=sum(request.rejections for request in loop.records),
+    )
+
+
+def _arrivals(observer: Observer, began_at: float, seconds: float) -> Iterator[tuple[float, ImageJob]]:
+    """The calm load, and the step's until the replicas rise."""
+    schedule = Schedule((CALM, Step("step", seconds, STEP_RATE)))
+    for number, due in enumerate(constant_arrivals(schedule)):
+        if _rise(observer, Knob.REPLICAS, began_at - observer.started_at) is not None:
+            return
+        yield began_at + due, scenario.job(number)
+
+
+def _rise(observer: Observer, knob: Knob, since: float) -> float | None:
+    """Seconds from a moment of the observer's clock to the first rise of a desired number after it."""
+    rises = (change.at for change in observer.changes if change.knob is knob and change.is_rise and change.at >= since)
+    first = next(rises, None)
+    return None if first is None else round(first - since, 2)
+
+
+@asynccontextmanager
+async def _applied(kube: Kube, chosen: Platform, access: Access) -> AsyncIterator[Observer]:
+    """A new pool, watched from the moment it is applied."""
+    await kube.delete(THE_POOL)
+    await chosen.make_namespace(kube, scenario.NAMESPACE)
+    pool = chosen.pool(scenario.NAMESPACE, scenario.POOL, scenario.spec(chosen.model))
+    url = await access.url(install.SYSTEM_NAMESPACE, install.PROMETHEUS, "http")
+    async with httpx.AsyncClient(base_url=url, timeout=5) as http:
+        observer = Observer(kube, Prometheus(http), scenario.NAMESPACE, scenario.POOL, started_at=time.monotonic())
+        async with observer.watching():
+            await kube.apply(pool)
+            yield observer
+
+
+async def _first_image(client: ImageClient) -> None:
+    record_of_it, image = await client.ask(scenario.job(0))
+    if image is None:
+        raise DemoError(f"the pool is Ready and makes no image: {record_of_it.error}")
+
+
+async def _until(holds: Callable[[], bool], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise WaitError(f"not {what} after {seconds:g} s")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _aims(rounds: Sequence[Round], scrape_seconds: int) -> list[Aim]:
+    def median(read: Callable[[Round], float]) -> float:
+        return round(statistics.median(read(one) for one in rounds), 2)
+
+    at = f"at a scrape of {scrape_seconds} s"
+    written = f"seconds from a load step to the write of more replicas {at}"
+    median_write, worst_write = median(lambda one: one.to_replicas_write), max(one.to_replicas_write for one in rounds)
+    if scrape_seconds != SCRAPE_SECONDS:
+        return [
+            reported(f"{written}, median of {len(rounds)}", median_write),
+            reported(f"{written}, worst", worst_write),
+        ]
+    return [
+        at_most(f"{written}, median of {len(rounds)}", SCALE_WRITE_AIM_SECONDS, median_write),
+        reported(f"{written}, worst", worst_write),
+        reported(
+            f"seconds from a load step to a second pod that serves {at}, median",
+            median(lambda one: one.to_second_pod_ready),
+        ),
+        reported("seconds from kubectl apply to Ready, tiny model, median", median(lambda one: one.to_ready)),
+        reported(
+            "seconds from kubectl apply to the first image, tiny model, median", median(lambda one: one.to_first_image)
+        ),
+        at_most("requests that failed in these rounds", 0, sum(one.images_failed for one in rounds)),
+    ]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scrape-seconds", type=int, default=SCRAPE_SECONDS)
+    parser.add_argument("--rounds", type=int, default=7)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(_options())))
