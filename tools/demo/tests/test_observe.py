@@ -79,6 +79,17 @@ def test_restarts_of_a_container_are_kept_after_the_pod_is_gone() -> None:
     assert [life.restarts for life in seen.pods.values()] == [2]
 
 
+def test_the_exit_code_of_a_pod_is_kept_after_it_is_gone() -> None:
+    seen = observer()
+    ended = pod("a", ending=True)
+    ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 1}}
+    seen._see_pod("ADDED", pod("a"))
+    assert [life.exit_code for life in seen.pods.values()] == [None]
+    for verb in ("MODIFIED", "DELETED"):
+        seen._see_pod(verb, ended)
+    assert [life.exit_code for life in seen.pods.values()] == [1]
+
+
 def test_a_sample_sums_the_pods_there_are_and_takes_the_least_batch_size_of_the_ready_ones() -> None:
     seen = observer()
     seen._see_pod("ADDED", pod("a", ready=True))

@@ -127,7 +127,8 @@ class Observer:
             return
         pod = self.pods.get(metadata["uid"]) or PodRecord(metadata["name"], self.now)
         statuses = (item.get("status") or {}).get("containerStatuses") or []
-        pod = replace(pod, restarts=sum(status["restartCount"] for status in statuses))
+        exit_code = next((code for code in map(_exit_code, statuses) if code is not None), None)
+        pod = replace(pod, restarts=sum(status["restartCount"] for status in statuses), exit_code=exit_code)
         if is_true(item, "Ready") and pod.ready_at is None:
             pod = replace(pod, ready_at=self.now)
         if "deletionTimestamp" in metadata and pod.ending_at is None:
@@ -166,6 +167,11 @@ class Observer:
             ready=len(ready),
             pods=len(there),
         )
+
+
+def _exit_code(container: Object) -> int | None:
+    ended = (container.get("state") or {}).get("terminated")
+    return ended["exitCode"] if ended else None
 
 
 def _total(values: dict[str, float]) -> float | None:

@@ -78,7 +78,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
-    """One pod's life; None for what did not happen while we looked."""
+    """One pod's life; None for what did not happen while we looked.
+
+    Attributes:
+        restarts: of its containers, all together.
+        exit_code: of its container's end; 0 says that it had answered all it had admitted.
+    """
 
     name: str
     seen_at: float
@@ -86,6 +91,7 @@ class PodRecord:
     ending_at: float | None = None
     gone_at: float | None = None
     restarts: int = 0
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
