@@ -1,13 +1,12 @@
 """The end of the demo: files, what is where, and how to go on from there."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from fluxpool_cluster import layout
 from fluxpool_demo import contact_sheet, platform, report, scenario, timeline_plot
 from fluxpool_demo.contact_sheet import Picture
 from fluxpool_demo.errors import DemoError
+from fluxpool_demo.hints import hints
 from fluxpool_demo.live import Terminal
 from fluxpool_demo.record import Recording
 from fluxpool_demo.verdict import judge
@@ -46,7 +45,7 @@ def tell(run: Recording, terminal: Terminal, folder: Path, *, keep: bool) -> Non
         terminal.line(f"   {_relative(folder / name)}")
     terminal.say("to go on" if keep else "to keep the cluster and play with it: make demo KEEP=1")
     if keep:
-        for line in _hints():
+        for line in hints():
             terminal.line(f"   {line}")
     missed = [check for check in judge(run) if not check.met]
     if missed:
@@ -64,22 +63,6 @@ def _summary(run: Recording) -> list[str]:
         "paced: {pace_overruns} of {pace_steps} steps overran",
     )
     return [line.format_map(found) for line in lines]
-
-
-def _hints() -> list[str]:
-    where = layout.Layout(layout.state_folder()).kubeconfig
-    pool = f"--namespace {scenario.NAMESPACE}"
-    body = {"model": scenario.MODEL, "prompt": "a fox", "size": scenario.SIZE, "num_inference_steps": scenario.STEPS}
-    lab = [f"export KUBECONFIG={where}"] if where.exists() else []
-    return [
-        *lab,
-        f"kubectl {pool} get fluxpools --watch",
-        f"kubectl {pool} describe fluxpool {scenario.POOL}",
-        f"kubectl {pool} port-forward service/{scenario.POOL} 8080:80 &",
-        "curl localhost:8080/v1/images/generations -H 'content-type: application/json' \\",
-        f"  -d '{json.dumps(body)}'",
-        *(["make cluster-down"] if lab else []),
-    ]
 
 
 def _relative(path: Path) -> Path:

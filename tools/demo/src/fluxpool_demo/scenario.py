@@ -8,8 +8,9 @@ the speed of a slow GPU and further pods add capacity although all share the mac
       2       0.44 s          1.76 s             1.14    the most rows that keep the latency target of 2 s: rest
       8       0.92 s          3.68 s             2.17    the most there are
 
-The load calls for each knob in turn. 1.3 images per second are more than a pod carries at 2 rows but not at 8: the batch
-size rises, and no replica is needed. 4 are more than a pod carries at all: replicas follow, and then take 6.5 as well.
+The load calls for each knob in turn. 1.3 images per second are more than a pod carries at 2 rows but not at 8: the
+batch size rises, and no replica is needed. 4 are more than a pod carries at all: replicas follow, and then take 6.5 as
+well.
 """
 
 from typing import Any, Final

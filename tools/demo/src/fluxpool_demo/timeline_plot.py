@@ -4,6 +4,7 @@ Load comes in, requests queue, the batch size rises, replicas follow, latency fa
 numbered line through all panels, and its reason stands below.
 """
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,13 +27,17 @@ LEAD_SECONDS, TAIL_SECONDS = 8.0, 2.0
 HEIGHTS = (1.0, 1.2, 0.85, 0.85, 1.3)
 LINE_HEIGHT = 0.115
 """Of a reason, in the unit of HEIGHTS."""
+LINE_LENGTH = 165
+"""Of a reason, in characters."""
 NUMBERS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯⑰⑱⑲⑳"
 
 
 def draw(run: Recording, path: Path) -> None:
     """Draw the run into a PNG."""
     decisions = _numbered(run)
-    heights = (*HEIGHTS, LINE_HEIGHT * max(1, len(decisions)))
+    texts = [(_told(sign, decision, run), COLOURS[decision.knob]) for sign, decision in decisions]
+    lines = _wrapped([*texts, (_caption(run), FAINT)])
+    heights = (*HEIGHTS, LINE_HEIGHT * len(lines))
     with mpl.rc_context(
         {"font.size": 9, "axes.edgecolor": GRID, "text.color": INK, "xtick.color": FAINT, "ytick.color": FAINT}
     ):
@@ -42,7 +47,7 @@ def draw(run: Recording, path: Path) -> None:
             paint(panel, run)
             _tidy(panel, run, last=panel is panels[-1])
         _mark(panels, decisions, run)
-        _explain(foot, decisions, run)
+        _write(foot, lines)
         figure.suptitle(_title(run), fontsize=11.5, fontweight="bold", x=0.008, ha="left")
         figure.savefig(path, dpi=150)
 
@@ -159,22 +164,35 @@ def _mark(panels: Sequence[Axes], decisions: Sequence[tuple[str, Decision]], run
         )
 
 
-def _explain(foot: Axes, decisions: Sequence[tuple[str, Decision]], run: Recording) -> None:
-    """The reasons, in the operator's words."""
+def _told(sign: str, decision: Decision, run: Recording) -> str:
+    """A decision with its reason, in the operator's words."""
+    second = decision.at - run.load_started_at
+    return f"{sign} {second:5.1f} s  {decision.knob} {decision.before} → {decision.after}  {decision.reason}"
+
+
+def _caption(run: Recording) -> str:
+    """What ran, and what the figures say and do not say."""
+    ran = f"Kubernetes {run.versions.get('kubernetes', '')}, {run.machine.get('cpus')} cores, {run.date[:10]}"
+    scrape = f"Prometheus scrapes every {run.scrape_interval_seconds:g} s"
+    pace = "each step is held, so that a pod has the speed of a slow GPU; this is not the speed of FLUX"
+    return f"{ran}; {scrape}" + (f"; paced: {pace}." if run.pacing.steps else ".")
+
+
+def _wrapped(texts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (line, colour)
+        for text, colour in texts
+        for line in textwrap.wrap(text, LINE_LENGTH, subsequent_indent="      ")
+    ]
+
+
+def _write(foot: Axes, lines: Sequence[tuple[str, str]]) -> None:
+    """Lines of text with their colours, from the top."""
     foot.set_axis_off()
-    for line, (sign, decision) in enumerate(decisions):
-        second = decision.at - run.load_started_at
-        text = f"{sign} {second:5.1f} s  {decision.knob} {decision.before} → {decision.after}  {decision.reason}"
-        height = 1 - (line + 0.5) / len(decisions)
+    for number, (text, colour) in enumerate(lines):
+        height = 1 - (number + 0.5) / len(lines)
         foot.text(
-            0,
-            height,
-            text,
-            transform=foot.transAxes,
-            fontsize=8.5,
-            color=COLOURS[decision.knob],
-            va="center",
-            wrap=True,
+            *(0, height, text), transform=foot.transAxes, fontsize=8.5, color=colour, va="center", in_layout=False
         )
 
 
