@@ -1,12 +1,14 @@
 """What the loop needs of a model: one family of models is one class of this shape. `flux.FluxModel` is the first."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import TransformerShape
 from fluxpool_inference.values import ImageRequest, ModelInfo
-from fluxpool_inference.worker.flux import Conditioning, Trajectory
+
+if TYPE_CHECKING:  # the loop runs any model, also one without torch
+    from fluxpool_inference.worker.flux import Conditioning, Trajectory
 
 
 class Denoiser(Protocol):
@@ -17,16 +19,16 @@ class Denoiser(Protocol):
     @property
     def shape(self) -> TransformerShape: ...  # noqa: D102
 
-    def encode(self, prompt: str, text_tokens: int) -> Conditioning:
+    def encode(self, prompt: str, text_tokens: int) -> "Conditioning":
         """Encode one prompt."""
 
-    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
+    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: "Conditioning") -> "Trajectory":
         """Draw an image's noise."""
 
-    def step(self, bucket: Bucket, rows: Sequence[Trajectory]) -> None:
+    def step(self, bucket: Bucket, rows: "Sequence[Trajectory]") -> None:
         """Move every row one step on, or raise and move none."""
 
-    def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
+    def decode(self, bucket: Bucket, trajectory: "Trajectory") -> memoryview:
         """Pixels of an image, height x width x 3 bytes. Raises NonFiniteError."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:

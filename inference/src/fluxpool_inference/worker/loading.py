@@ -59,7 +59,7 @@ def _weights(kind: Any, directory: Path, folder: str, dtype: torch.dtype, device
         module, report = kind.from_pretrained(
             directory,
             subfolder=folder,
-            torch_dtype=dtype,
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fluxpool_inference.ipc.messages import (
     Cancel,
@@ -37,9 +37,11 @@ from fluxpool_inference.scheduling.choice import DeadlineQueue, choose
 from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.values import Pace
 from fluxpool_inference.worker.denoiser import Denoiser
-from fluxpool_inference.worker.flux import Conditioning, Trajectory
 from fluxpool_inference.worker.pacing import Clock, run_held
 from fluxpool_inference.worker.prompts import PromptCache
+
+if TYPE_CHECKING:
+    from fluxpool_inference.worker.flux import Conditioning, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +59,21 @@ class DeviceLostError(Exception):
     """The device does not work any more; only a new process may find it well."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is to be known of an error, without the error."""
+
+    message: str
+    out_of_memory: bool
+
+
 @dataclass(slots=True, eq=False)
 class Image:
     """An image in flight. `trajectory` is there once `encoded`."""
 
     order: Submit
     encoded: bool = False
-    trajectory: Trajectory = field(init=False)
+    trajectory: "Trajectory" = field(init=False)
     encode_seconds: float = 0.0
     denoise_seconds: float = 0.0
 
@@ -126,7 +136,7 @@ class DeviceLoop:
     def turn(self) -> None:
         """Do the next thing on the device, if there is any. Raises DeviceLostError."""
         if self._to_decode:
-            self._decode(self._to_decode.popleft())
+            self._decode(self._to_decode[0])
         elif rows := choose(self._denoising, self._limits):
             unencoded = next((row for row in rows if not row.encoded), None)
             if unencoded is not None:
@@ -166,7 +176,7 @@ class DeviceLoop:
         self._send(Started(image.number, began))
         cached = self._prompts.get(request.prompt, bucket.text_tokens)
 
-        def work() -> Trajectory:
+        def work() -> "Trajectory":
             conditioning = cached
             if conditioning is None:
                 conditioning = self._model.encode(request.prompt, bucket.text_tokens)
@@ -181,10 +191,9 @@ class DeviceLoop:
             self._send(Encoded(image.number, bucket, cached is not None, image.encode_seconds))
 
     def _step(self, rows: list[Image]) -> None:
-        try:
-            self._run_step(rows)
-        except Exception as error:  # noqa: BLE001 - whatever a model raises: the culprit must be found
-            self._isolate(rows, error)
+        failure = self._try(partial(self._run_step, rows))
+        if failure is not None:
+            self._isolate(rows, failure)
         for row in rows:
             if row.number in self._images and row.trajectory.index == row.order.request.steps:
                 self._denoising.remove(row)
@@ -198,14 +207,13 @@ class DeviceLoop:
             row.denoise_seconds += held.seconds
         self._send(StepDone(tuple(row.number for row in rows), bucket, held.seconds, held.overran))
 
-    def _isolate(self, rows: list[Image], error: Exception) -> None:
+    def _isolate(self, rows: list[Image], failure: Failure) -> None:
         """Run a failed step again, one row at a time, and give up only the rows that fail alone."""
-        logger.warning("a step over %d rows failed: %s", len(rows), error)
-        self._recover(error)
-        if len(rows) == 1 and not self._model.is_out_of_memory(error):
-            self._fail(rows[0], f"denoising failed: {error}")
+        logger.warning("a step over %d rows failed: %s", len(rows), failure.message)
+        if len(rows) == 1 and not failure.out_of_memory:
+            self._fail(rows[0], f"denoising failed: {failure.message}")
             return
-        if len(rows) > 1 and self._model.is_out_of_memory(error):
+        if len(rows) > 1 and failure.out_of_memory:
             bucket, held = rows[0].bucket, len(rows) // 2
             self._limits.lower(bucket, held)
             self._send(RowsLowered(bucket, held))
@@ -218,7 +226,7 @@ class DeviceLoop:
         if pixels is None:
             return
         decode_seconds = self._clock.now() - began
-        del self._images[image.number]
+        self._forget(image.number)
         self._send(
             Finished(
                 number=image.number,
@@ -233,17 +241,22 @@ class DeviceLoop:
 
     def _attempt(self, image: Image, work: Callable[[], R], what: str) -> R | None:
         """Do something for one image alone, and give it up if that fails (for want of memory: if it fails twice)."""
-        for last_try in (False, True):
-            try:
-                return work()
-            except Exception as error:  # noqa: BLE001 - whatever a model raises fails this image, and no other
-                self._recover(error)
-                if last_try or not self._model.is_out_of_memory(error):
-                    logger.warning("image %d: %s failed: %s", image.number, what, error)
-                    self._fail(image, f"{what} failed: {error}")
-                    break
-        return None
+        outcome = self._try(work)
+        if isinstance(outcome, Failure) and outcome.out_of_memory:
+            outcome = self._try(work)
+        if isinstance(outcome, Failure):
+            logger.warning("image %d: %s failed: %s", image.number, what, outcome.message)
+            self._fail(image, f"{what} failed: {outcome.message}")
+            return None
+        return outcome
 
-    def _recover(self, error: Exception) -> None:
+    def _try(self, work: Callable[[], R]) -> R | Failure:
+        """What `work` returns, or why it failed, with room made on the device. Raises DeviceLostError."""
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - whatever a model raises fails an image, and not the process
+            failure = Failure(str(error), self._model.is_out_of_memory(error))
+        # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
         if not self._model.recover():
-            raise DeviceLostError(str(error)) from error
+            raise DeviceLostError(failure.message)
+        return failure

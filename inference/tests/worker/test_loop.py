@@ -1,0 +1,140 @@
+"""What the loop does in which order, on a fake model in virtual time."""
+
+import pytest
+from bench import TEXT_TOKENS, Bench, VirtualTime, image
+from fake_model import FakeModel, picture
+
+from fluxpool_inference.ipc.messages import Configure, Encoded, Finished, Started, StepDone
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.values import EngineConfig, Pace
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    return VirtualTime()
+
+
+@pytest.fixture
+def model(time: VirtualTime) -> FakeModel:
+    return FakeModel(time.clock())
+
+
+@pytest.fixture
+def bench(model: FakeModel, time: VirtualTime) -> Bench:
+    return Bench(model, clock=time.clock())
+
+
+def test_a_lone_image_is_encoded_stepped_and_decoded_and_each_second_is_told(bench: Bench) -> None:
+    request = image("one two three four five six seven eight nine ten", steps=2)
+    number = bench.submit(request)
+    bench.finish()
+    bucket = Bucket(4, 4, TEXT_TOKENS)
+    assert bench.said == [
+        Started(number, 0.0),
+        Encoded(number, bucket, hit=False, seconds=pytest.approx(0.05)),
+        StepDone((number,), bucket, pytest.approx(0.5), overran=None),
+        StepDone((number,), bucket, pytest.approx(0.5), overran=None),
+        Finished(number, bucket, pytest.approx(0.05), pytest.approx(1.0), pytest.approx(0.2), truncated_tokens=2),
+    ]
+    assert bytes(bench.pixels[number]) == picture(request)
+
+
+def test_nothing_to_do_is_nothing_said(bench: Bench) -> None:
+    assert bench.turn() == []
+
+
+def test_images_share_steps_join_at_the_next_one_and_leave_when_done(bench: Bench, model: FakeModel) -> None:
+    first = bench.submit(image(seed=1, steps=4))
+    bench.until(StepDone, first)
+    bench.submit(image(seed=2, steps=2))
+    bench.finish()
+    assert model.steps == [[1], [1, 2], [1, 2], [1]]
+
+
+def test_a_step_holds_images_of_one_grid_and_one_text_length_only(bench: Bench, model: FakeModel) -> None:
+    bench.submit(image(seed=1, steps=1, width=64, height=128))
+    bench.submit(image(seed=2, steps=1, width=128, height=64))
+    bench.submit(image(seed=3, steps=1, width=64, height=128, max_sequence_length=16))
+    bench.submit(image(seed=4, steps=1, width=64, height=128))
+    bench.finish()
+    assert model.steps == [[1, 4], [2], [3]]
+
+
+def test_an_image_is_decoded_before_the_next_step_so_that_it_waits_for_nobody(bench: Bench, time: VirtualTime) -> None:
+    short = bench.submit(image(seed=1, steps=1))
+    bench.submit(image(seed=2, steps=9))
+    bench.until(StepDone, short)
+    (said,) = bench.turn()
+    assert isinstance(said, Finished)
+    assert said.number == short
+
+
+def test_an_urgent_image_pauses_another_at_any_step_which_goes_on_where_it_was(bench: Bench, model: FakeModel) -> None:
+    bench.set_batch_size(1)
+    patient = bench.submit(image(seed=1, steps=3), deadline=100)
+    bench.until(StepDone, patient)
+    bench.submit(image(seed=2, steps=2), deadline=50)
+    bench.finish()
+    assert model.steps == [[1], [2], [2], [1], [1]]
+
+
+def test_deadlines_rule_and_of_equal_ones_the_older_image_goes_first(bench: Bench, model: FakeModel) -> None:
+    bench.set_batch_size(2)
+    for seed, deadline in ((1, 9.0), (2, 5.0), (3, 7.0), (4, 5.0)):
+        bench.submit(image(seed=seed, steps=1), deadline=deadline)
+    bench.finish()
+    assert model.steps == [[2, 4], [3, 1]]
+
+
+def test_a_new_batch_size_holds_from_the_next_step_on(bench: Bench, model: FakeModel) -> None:
+    numbers = [bench.submit(image(seed=seed, steps=3)) for seed in (1, 2, 3)]
+    bench.until(StepDone, numbers[2])
+    bench.set_batch_size(1)
+    bench.until(StepDone, numbers[0])
+    bench.set_batch_size(2)
+    bench.finish()
+    assert model.steps == [[1, 2, 3], [1], [1, 2], [2, 3], [3]]
+
+
+def test_only_what_is_in_the_next_step_is_encoded(bench: Bench, model: FakeModel) -> None:
+    bench.set_batch_size(1)
+    bench.submit(image("the first", seed=1, steps=1))
+    bench.submit(image("the second", seed=2, steps=1))
+    bench.until(StepDone, 1)
+    assert model.encoded == ["the first"]
+
+
+def test_a_prompt_is_encoded_once_and_remembered_for_each_text_length(bench: Bench, model: FakeModel) -> None:
+    for text_tokens in (16, 32, 16):
+        bench.submit(image("a tree", max_sequence_length=text_tokens, steps=1))
+        bench.finish()
+    assert [said.hit for said in bench.all(Encoded)] == [False, False, True]
+    assert [said.seconds for said in bench.all(Encoded)] == [pytest.approx(0.05), pytest.approx(0.05), 0.0]
+    assert model.encoded == ["a tree", "a tree"]
+
+
+def test_a_pace_holds_each_step_and_held_time_counts(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), pace=Pace(1.0, 0.5))
+    for seed in (1, 2):
+        bench.submit(image(seed=seed, steps=1))
+    bench.finish()
+    (step,) = bench.all(StepDone)
+    assert (step.seconds, step.overran) == (pytest.approx(2.0), False)
+    assert [said.denoise_seconds for said in bench.all(Finished)] == [pytest.approx(2.0)] * 2
+    assert time.seconds == pytest.approx(0.05 + 2.0 + 2 * 0.2), (
+        "only the prompt's first encoding and the decodings more"
+    )
+
+
+def test_a_step_slower_than_its_pace_is_told_as_an_overrun(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), pace=Pace(0.1, 0.1))
+    bench.submit(image(steps=1))
+    bench.finish()
+    (step,) = bench.all(StepDone)
+    assert (step.seconds, step.overran) == (pytest.approx(0.5), True)
+
+
+def test_the_loop_is_configured_once(bench: Bench) -> None:
+    bench._inbox.put(Configure(EngineConfig("m")))
+    with pytest.raises(TypeError, match="Configure"):
+        bench.turn()
