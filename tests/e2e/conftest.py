@@ -1,0 +1,113 @@
+"""One installation of the chart, one day of a pool and one ledger for all end-to-end tests, which run in this order."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from e2e.day import Day, live_through
+from e2e.ledger import Ledger
+from e2e.pools import NAMESPACE, TROUBLE
+from e2e.stage import Stage
+from e2e.troubles import SpareGpus, apply_troubles
+from fluxpool_cluster import layout
+from fluxpool_demo import install
+from fluxpool_demo.kube import Ref, connect, current_context
+from fluxpool_demo.platform import Platform, prepare
+
+ORDER = (
+    "test_install",
+    "test_day",
+    "test_upgrade",
+    "test_problems",
+    "test_deletion",
+    "test_rules_are_used",
+    "test_ledger",
+    "test_uninstall",
+)
+"""A file's tests use what the ones before have made; each file also works alone."""
+LEDGER = pytest.StashKey[Ledger]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of the story, and one event loop for all of it."""
+    items.sort(key=_place)
+    for item in items:
+        if _place(item) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def _place(item: pytest.Item) -> int:
+    ours = item.path.parent == Path(__file__).parent
+    return 1 + ORDER.index(item.path.stem) if ours else 0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the ledger."""
+    ledger = terminalreporter.config.stash.get(LEDGER, None)
+    if ledger is not None and ledger.records:
+        terminalreporter.section("end to end")
+        for line in ledger.lines():
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def ledger(pytestconfig: pytest.Config) -> Ledger:
+    """The count of the whole run."""
+    return pytestconfig.stash.setdefault(LEDGER, Ledger())
+
+
+@pytest.fixture(scope="session")
+def began_at() -> datetime:
+    """Before the operator was installed."""
+    return datetime.now(UTC)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def platform() -> Platform:
+    """How fluxpool runs on this cluster, which is the lab's or one that someone named."""
+    context = current_context()
+    assert context in {layout.CONTEXT, os.environ.get("CLUSTER_CONTEXT")}, (
+        f"the current context is {context}, not the lab's: CLUSTER_CONTEXT={context} lets the tests change that cluster"
+    )
+    return await prepare()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(platform: Platform, ledger: Ledger, began_at: datetime) -> AsyncIterator[Stage]:
+    """The chart, installed by Helm."""
+    async with connect() as kube, platform.access(kube) as access:
+        started_at = time.monotonic()
+        await install.install(kube, platform)
+        ledger.figures["helm install --wait"] = time.monotonic() - started_at
+        yield Stage(kube, platform, access, ledger)
+        for namespace in (NAMESPACE, TROUBLE):
+            await kube.delete(Ref("Namespace", None, namespace))
+        await install.uninstall(kube)
+
+
+@pytest.fixture(scope="session")
+def spare_gpus(platform: Platform) -> Iterator[SpareGpus]:
+    """A few devices that the pools in trouble share."""
+    with SpareGpus().offered() as spares:
+        yield spares
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def troubles(stage: Stage, spare_gpus: SpareGpus) -> Sequence[str]:
+    """Names of pools that cannot work. What they say comes with time, so they are there from early on."""
+    return await apply_troubles(stage)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def day(stage: Stage, troubles: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Day:
+    """A day of the pool that works, after which it is at rest."""
+    lived = await live_through(stage, tmp_path_factory.mktemp("manifests"))
+    figures = stage.ledger.figures
+    figures["apply to Ready"] = lived.ready_at
+    figures["apply to the first image"] = lived.first_image_at
+    return lived

@@ -1,0 +1,82 @@
+"""The FluxPools of these tests.
+
+The pace makes the tiny model as slow as a small GPU. With 4 steps per image:
+
+    rows   a step takes   an image takes   images per second and pod
+      1       0.18 s          0.72 s             1.39
+      2       0.22 s          0.88 s             2.27    the most rows that keep the latency target of 1 s: rest
+      8       0.46 s          1.84 s             4.35    the most there are
+
+`BATCH_RATE` is more than a pod carries at rest and not at 8 rows: the batch size rises, and no replica is needed.
+`REPLICAS_RATE` is more than one pod carries at all, and what two carry easily.
+"""
+
+from typing import Any, Final
+
+NAMESPACE: Final = "e2e"
+POOL: Final = "tiny"
+MODEL: Final = "tiny-flux"
+PACE: Final = "0.14,0.04"
+STEPS: Final = 4
+SIZE: Final = "64x64"
+MAX_REPLICAS: Final = 2
+RESTING_BATCH_SIZE: Final = 2
+FULL_BATCH_SIZE: Final = 8
+SCALE_DOWN_SECONDS: Final = 15
+
+BATCH_RATE: Final = 2.6
+REPLICAS_RATE: Final = 5.0
+
+TROUBLE: Final = "e2e-trouble"
+"""The namespace of the pools that cannot work."""
+SPARE: Final = "e2e.fluxpool.dev/gpu"
+"""A resource of the node that nothing else asks for: their GPUs."""
+SPARES: Final = 3
+"""One each for the three pools whose first pods find a node, and none for the rollout of one of them."""
+
+
+def spec(model: str) -> dict[str, Any]:
+    """The spec of the pool that works, but for what the platform adds."""
+    return {
+        "model": {"source": model, "precision": "float32"},
+        "serving": {
+            "drainSeconds": 120,
+            "maxQueueSeconds": 60,
+            "defaultSize": SIZE,
+            "limits": {"minSide": 64, "maxPixels": 256 * 256, "maxSteps": 8},
+        },
+        "scaling": {
+            "maxReplicas": MAX_REPLICAS,
+            "targets": {"queueDepthPerReplica": 4, "latencySeconds": 1},
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": SCALE_DOWN_SECONDS}},
+        },
+        "rollout": {"maxSurge": 2},
+        "template": {"resources": {"requests": {"cpu": "100m"}}, "env": environment()},
+    }
+
+
+def environment(**more: str) -> list[dict[str, str]]:
+    """The variables of its pods."""
+    ours = {"FLUXPOOL_PACE": PACE, "FLUXPOOL_SERVED_MODEL_NAME": MODEL, "FLUXPOOL_TORCH_THREADS": "1"}
+    return [{"name": name, "value": value} for name, value in {**ours, **more}.items()]
+
+
+def broken(model: str, **changes: Any) -> dict[str, Any]:
+    """The spec of a pool that cannot work: its Python does not start, unless the changes break something before that.
+
+    Args:
+        model: where a model would be.
+        changes: fields of the spec.
+    """
+    return {
+        "model": {"source": model},
+        "scaling": {"mode": "Manual"},
+        "replicas": 1,
+        "gpu": {"resourceName": SPARE},
+        "template": {"env": [NO_PYTHON]},
+        **changes,
+    }
+
+
+NO_PYTHON: Final = {"name": "PYTHONHOME", "value": "/nowhere"}
+"""With it Python ends at once, with a fatal error and without a termination message."""

@@ -1,0 +1,26 @@
+"""Over the whole run: no request lost, none failed, and every pod on its pace."""
+
+from e2e.day import Day
+from e2e.ledger import Ledger
+from e2e.stage import Stage
+
+OVERRUN_SHARE_LIMIT = 0.01
+
+
+async def test_no_request_of_the_whole_run_failed(day: Day, ledger: Ledger) -> None:
+    assert len(ledger.records) > 300
+    assert [record.error for record in ledger.failed] == []
+
+
+async def test_no_request_of_the_whole_run_was_lost(day: Day, ledger: Ledger) -> None:
+    assert ledger.lost == 0
+
+
+async def test_no_pod_of_the_whole_run_was_too_slow_for_its_pace(day: Day, stage: Stage) -> None:
+    async with stage.prometheus() as prometheus:
+        steps, overruns = [
+            sum(reading.value for reading in await prometheus.query(f"max_over_time(fluxpool_pace_{what}_total[1h])"))
+            for what in ("steps", "overruns")
+        ]
+    assert steps > 100
+    assert overruns / steps <= OVERRUN_SHARE_LIMIT

@@ -1,0 +1,69 @@
+"""Pools that cannot work say why, in words that name the cause."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from chart.kube import get
+from e2e.pools import TROUBLE
+from e2e.stage import Stage
+from e2e.troubles import NO_IMAGE
+from fluxpool_demo.kube import Object, Ref, condition, is_true
+
+NOWHERE = "/nowhere/flux"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "words", "seconds"),
+    [
+        ("crash", "CrashLoop", r"pod crash-\S+ ended with exit code 1 .*restarts: \d", 60),
+        ("image", "ImagePullFailed", re.escape(NO_IMAGE), 60),
+        ("gpus", "Unschedulable", r"^nvidia\.com/gpu is short: pod gpus-\S+ waits for a node", 90),
+        ("rollout", "RolloutNeedsGPU", r"needs a spare e2e\.fluxpool\.dev/gpu .*rollout\.maxSurge: 0", 90),
+    ],
+)
+async def test_a_pool_that_cannot_work_says_why_in_time(
+    name: str, reason: str, words: str, seconds: float, troubles: Sequence[str], stage: Stage
+) -> None:
+    pool = await stalled(stage, name, seconds)
+    for kind in ("Stalled", "Ready"):
+        assert condition(pool, kind)["reason"] == reason
+        assert re.search(words, condition(pool, kind)["message"]), condition(pool, kind)["message"]
+    assert not is_true(pool, "Ready")
+    took = moment(condition(pool, "Stalled")["lastTransitionTime"]) - moment(pool["metadata"]["creationTimestamp"])
+    assert took <= timedelta(seconds=seconds)
+    assert any(re.search(words, note) for note in warnings(name, reason))
+
+
+async def test_a_model_that_cannot_be_loaded_is_named_by_the_pods_own_message(stage: Stage) -> None:
+    spec = {"model": {"source": NOWHERE}, "scaling": {"mode": "Manual"}, "replicas": 1}
+    await stage.platform.make_namespace(stage.kube, TROUBLE)
+    await stage.kube.apply(stage.platform.pool(TROUBLE, "model", spec))
+    pool = await stalled(stage, "model", 90)
+    await stage.kube.delete(Ref("FluxPool", TROUBLE, "model"))
+    assert condition(pool, "Stalled")["reason"] == condition(pool, "Ready")["reason"] == "ModelLoadFailed"
+    assert f"model '{NOWHERE}' is no directory" in condition(pool, "Stalled")["message"]
+
+
+async def test_a_child_that_the_api_server_refuses_is_told_in_its_words(troubles: Sequence[str], stage: Stage) -> None:
+    assert any('volumeMounts[0].name: Not found: "nothing"' in note for note in warnings("refused", "Refused"))
+
+
+async def stalled(stage: Stage, name: str, seconds: float) -> Object:
+    pool = await stage.kube.wait(
+        Ref("FluxPool", TROUBLE, name), lambda pool: is_true(pool, "Stalled"), "Stalled", seconds
+    )
+    assert pool is not None
+    return pool
+
+
+def warnings(pool: str, reason: str) -> list[str]:
+    """What events of the pool say, as `kubectl describe` shows them."""
+    regarding = f"--field-selector=regarding.kind=FluxPool,regarding.name={pool},reason={reason},type=Warning"
+    return [event["note"] for event in get("events.v1.events.k8s.io", f"--namespace={TROUBLE}", regarding)["items"]]
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,59 @@
+"""Pools that cannot work, each for another reason."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from chart.kube import get, kubectl
+from e2e.pools import SPARE, SPARES, TROUBLE, broken
+from e2e.stage import Stage
+from e2e.waiting import answer
+from fluxpool_demo.kube import Ref
+
+MOST_GPUS = 16
+"""Per pod, by the FluxPool's schema; more than the lab's node has."""
+NO_IMAGE = "localhost:1/nowhere:none"
+NO_VOLUME = {"volumeMounts": [{"name": "nothing", "mountPath": "/nothing"}]}
+
+POOLS: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "crash": broken,
+    "image": lambda model: broken(model, template={"image": NO_IMAGE, "imagePullPolicy": "IfNotPresent"}),
+    "rollout": broken,
+    "gpus": lambda model: broken(model, gpu={"count": MOST_GPUS}),
+    "refused": lambda model: broken(model, template=NO_VOLUME),
+}
+
+
+class SpareGpus:
+    """Devices of the first node that has GPUs, under a name of their own."""
+
+    @contextmanager
+    def offered(self) -> Iterator["SpareGpus"]:
+        """They are there while the block runs."""
+        nodes = get("nodes", "--selector=type!=kwok")["items"]
+        node = next(node["metadata"]["name"] for node in nodes if "nvidia.com/gpu" in node["status"]["capacity"])
+        self._set(node, str(SPARES))
+        yield self
+        self._set(node, None)
+
+    def _set(self, node: str, count: str | None) -> None:
+        """As a device plugin would have the kubelet do."""
+        change = json.dumps({"status": {"capacity": {SPARE: count}}})
+        kubectl("patch", "node", node, "--subresource=status", "--type=merge", f"--patch={change}")
+
+
+async def apply_troubles(stage: Stage) -> Sequence[str]:
+    """Apply all of them, and change the spec of one that is to be rolled out."""
+    await stage.platform.make_namespace(stage.kube, TROUBLE)
+    for name, spec in POOLS.items():
+        await stage.kube.apply(stage.platform.pool(TROUBLE, name, spec(stage.platform.model)))
+    await answer(
+        lambda: stage.pods(TROUBLE, "rollout"),
+        lambda pods: pods and all("nodeName" in pod["spec"] for pod in pods),
+        "a node for the pod of the pool that is to be rolled out",
+        30,
+    )
+    another = {"env": [{"name": "PYTHONHOME", "value": "/elsewhere"}]}
+    await stage.kube.patch(Ref("FluxPool", TROUBLE, "rollout"), {"spec": {"template": another}})
+    return list(POOLS)
