@@ -39,7 +39,7 @@ test: envs cluster-setup test-unit test-cluster  ## every test, cluster tests in
 .PHONY: test-unit
 test-unit: envs  ## what needs no cluster
 	@for d in autoscaler operator inference tools/bench tools/cluster tools/demo; do $(MAKE) test-$$d; done
-	@cd tests && $(UV) run --no-sync pytest contract $(PYTEST_ARGS)
+	@cd tests && $(UV) run --no-sync pytest contract repository $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
 test-autoscaler test-operator test-inference: test-%: env-%

@@ -17,7 +17,7 @@ def constants(module: ModuleType) -> dict[str, object]:
     return {name: value for name, value in vars(module).items() if name.isupper()}
 
 
-@pytest.fixture(params=SIDES.values(), ids=SIDES.keys())
+@pytest.fixture(params=list(SIDES.values()), ids=list(SIDES))
 def side(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(request.param)
 
