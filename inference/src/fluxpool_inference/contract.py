@@ -16,6 +16,7 @@ PATH_MODELS: Final = "/v1/models"
 PATH_LIVE: Final = "/healthz"
 PATH_READY: Final = "/readyz"
 PATH_METRICS: Final = "/metrics"
+PATH_OPENAPI: Final = "/openapi.json"
 PATH_ADMIN_STATUS: Final = "/admin/status"
 PATH_ADMIN_BATCH_SIZE: Final = "/admin/batch-size"
 

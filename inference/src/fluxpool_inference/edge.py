@@ -9,7 +9,7 @@ from fluxpool_inference.encode import Encoder
 from fluxpool_inference.engine import Engine, EngineConfig, EngineObserver, StartError, StartFailure
 from fluxpool_inference.http.admin import Admin, token_from_file
 from fluxpool_inference.http.apps import admin_app, api_app
-from fluxpool_inference.http.generation import Bounds
+from fluxpool_inference.http.generation_fields import Bounds
 from fluxpool_inference.http.health import Health
 from fluxpool_inference.http.images import Images
 from fluxpool_inference.http.models import Models

@@ -3,7 +3,8 @@ from hypothesis import strategies as st
 
 from fluxpool_inference.engine import ModelInfo
 from fluxpool_inference.errors import InvalidRequestError
-from fluxpool_inference.http.generation import Bounds, Generation, parse_generation
+from fluxpool_inference.http.generation import Generation, GenerationParser
+from fluxpool_inference.http.generation_fields import Bounds
 from fluxpool_inference.size import Size
 
 BOUNDS = Bounds(
@@ -39,7 +40,7 @@ plausible = st.fixed_dictionaries(
 
 def parse(body: dict[str, object]) -> Generation | InvalidRequestError:
     try:
-        return parse_generation(body, BOUNDS, MODEL)
+        return GenerationParser(BOUNDS).parse(body, MODEL)
     except InvalidRequestError as error:
         return error
 
@@ -62,11 +63,11 @@ def test_any_json_object_is_either_within_the_bounds_or_refused_by_name(body: di
 
 @given(st.integers(0, 2**64 - 4), st.integers(1, 4))
 def test_the_same_seed_gives_the_same_seeds_whatever_was_drawn(seed: int, count: int) -> None:
-    generation = parse_generation({"prompt": "p", "seed": seed, "n": count}, BOUNDS, MODEL, seed_source=lambda: 99)
+    generation = GenerationParser(BOUNDS, lambda: 99).parse({"prompt": "p", "seed": seed, "n": count}, MODEL)
     assert [image.seed for image in generation.images] == list(range(seed, seed + count))
 
 
 def test_without_a_seed_the_source_is_asked_once_for_all_images() -> None:
     drawn = iter([7])
-    generation = parse_generation({"prompt": "p", "n": 3}, BOUNDS, MODEL, seed_source=lambda: next(drawn))
+    generation = GenerationParser(BOUNDS, lambda: next(drawn)).parse({"prompt": "p", "n": 3}, MODEL)
     assert [image.seed for image in generation.images] == [7, 8, 9]

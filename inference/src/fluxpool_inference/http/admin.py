@@ -3,7 +3,6 @@
 import hmac
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -11,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fluxpool_inference.engine import Engine, EngineStatus
-from fluxpool_inference.errors import InvalidRequestError, UnauthorizedError
+from fluxpool_inference.engine import Engine, EngineStatus, WarmBucket
+from fluxpool_inference.errors import UnauthorizedError
 from fluxpool_inference.http.body import read_json_object
 from fluxpool_inference.http.context import facts
-from fluxpool_inference.http.fields import Fields
+from fluxpool_inference.http.fields import RequiredInteger, Schema, object_schema, refuse_unknown
 from fluxpool_inference.http.replies import JsonReply
+from fluxpool_inference.http.schemas import AdminStatus, BatchSize, StepSeconds, WarmBucketItem
 from fluxpool_inference.readiness import Readiness
 from fluxpool_inference.version import VERSION
 
@@ -68,50 +68,46 @@ class Admin:
         self._engine = engine
         self._readiness = readiness
         self._model_name = model_name
-
-    async def status(self, _request: Request) -> Response:
-        """What the engine does now."""
-        unready = self._readiness.problem()
-        return JsonReply(
-            _status_body(self._engine.status(), self._model_name)
-            | {"ready": unready is None, "draining": self._readiness.draining}
+        status = engine.status()
+        self._batch_size = RequiredInteger(
+            "batch_size", "Most rows of a denoising step.", status.batch_size_min, status.batch_size_max
         )
+
+    async def status(self) -> Response:
+        """What the engine does now."""
+        return JsonReply(self._status(self._engine.status()).model_dump())
 
     async def set_batch_size(self, request: Request) -> Response:
         """Set the rows per step, from the next step on. Raises InvalidRequestError outside the bounds."""
-        status = self._engine.status()
-        fields = Fields(await read_json_object(request, MAX_BODY_BYTES))
-        rows = fields.integer("batch_size", minimum=status.batch_size_min, maximum=status.batch_size_max)
-        fields.refuse_unknown()
-        if rows is None:
-            raise InvalidRequestError(
-                f"'batch_size' is required: an integer from {status.batch_size_min} to {status.batch_size_max}.",
-                param="batch_size",
-                code="missing_required_parameter",
-            )
-        facts(request).update(batch_size=rows, batch_size_before=status.batch_size)
-        return JsonReply({"batch_size": await self._engine.set_batch_size(rows)})
+        body = await read_json_object(request, MAX_BODY_BYTES)
+        rows = self._batch_size.read(body)
+        refuse_unknown(body, [self._batch_size])
+        facts(request).update(batch_size=rows, batch_size_before=self._engine.status().batch_size)
+        return JsonReply(BatchSize(batch_size=await self._engine.set_batch_size(rows)).model_dump())
+
+    def batch_size_schema(self) -> Schema:
+        """The JSON Schema of the body that `set_batch_size` takes."""
+        return object_schema("SetBatchSizeRequest", [self._batch_size])
+
+    def _status(self, status: EngineStatus) -> AdminStatus:
+        return AdminStatus(
+            model=self._model_name,
+            batch_size=status.batch_size,
+            batch_size_min=status.batch_size_min,
+            batch_size_max=status.batch_size_max,
+            waiting=status.waiting,
+            running=status.running,
+            queued_work_seconds=status.queued_work_seconds,
+            running_work_seconds=status.running_work_seconds,
+            warm_buckets=[_warm_bucket(bucket) for bucket in status.warm_buckets],
+            draining=self._readiness.draining,
+            ready=self._readiness.problem() is None,
+            paced=status.pace,
+            workers=list(status.workers),
+            version=VERSION,
+        )
 
 
-def _status_body(status: EngineStatus, model_name: str) -> dict[str, object]:
-    return {
-        "model": model_name,
-        "batch_size": status.batch_size,
-        "batch_size_min": status.batch_size_min,
-        "batch_size_max": status.batch_size_max,
-        "waiting": status.waiting,
-        "running": status.running,
-        "queued_work_seconds": status.queued_work_seconds,
-        "running_work_seconds": status.running_work_seconds,
-        "warm_buckets": [
-            {
-                "width": bucket.width,
-                "height": bucket.height,
-                "step_seconds": {"fixed": bucket.fixed_seconds, "per_row": bucket.per_row_seconds},
-            }
-            for bucket in status.warm_buckets
-        ],
-        "paced": asdict(status.pace) if status.pace else None,
-        "workers": [asdict(worker) for worker in status.workers],
-        "version": VERSION,
-    }
+def _warm_bucket(bucket: WarmBucket) -> WarmBucketItem:
+    step = StepSeconds(fixed=bucket.fixed_seconds, per_row=bucket.per_row_seconds)
+    return WarmBucketItem(width=bucket.width, height=bucket.height, step_seconds=step)

@@ -1,12 +1,18 @@
-"""Reads the fields of a JSON object one by one; each error names the field and what is allowed.
+"""The fields of a JSON object: each reads itself from a body and describes itself in JSON Schema, from one declaration.
 
-null counts as absent everywhere, since OpenAI's clients send it for what their user left out.
+An error names the field and what is allowed. null counts as absent wherever a field may be absent, since OpenAI's
+clients send it for what their user left out.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from fluxpool_inference.errors import InvalidRequestError
+
+Body = Mapping[str, object]
+Schema = dict[str, object]
 
 _JSON_TYPES = {
     bool: "a boolean",
@@ -18,105 +24,252 @@ _JSON_TYPES = {
 }
 
 
-class Fields:
-    """The fields of one JSON object. Every method raises InvalidRequestError."""
+class Field(Protocol):
+    """What all fields have. Every `read` raises InvalidRequestError."""
 
-    def __init__(self, body: Mapping[str, object]) -> None:
-        self._body = body
-        self._known: set[str] = set()
+    @property
+    def name(self) -> str:
+        """Its key."""
 
-    def _take(self, name: str) -> object:
-        self._known.add(name)
-        return self._body.get(name)
+    @property
+    def required(self) -> bool:
+        """Whether it must be there."""
 
-    def ignore(self, names: Sequence[str]) -> None:
-        """Accept these whatever they hold."""
-        self._known.update(names)
+    def schema(self) -> Schema:
+        """What it may hold, in JSON Schema."""
 
-    def refuse(self, name: str, why: str, *, allowed: Sequence[object] = ()) -> None:
-        """Refuse the field unless it is absent or holds one of the allowed values; `why` completes "'name' …"."""
-        value = self._take(name)
-        if value is not None and value not in allowed:
-            raise InvalidRequestError(f"'{name}' {why}.", param=name, code="unsupported_parameter")
 
-    def refuse_unknown(self) -> None:
-        """Refuse every field that was not asked for by name before, with the nearest name there is."""
-        for name in self._body:
-            if name in self._known:
-                continue
-            nearest = difflib.get_close_matches(name[:100], self._known, n=1)
-            hint = f" Did you mean '{nearest[0]}'?" if nearest else f" Known fields: {', '.join(sorted(self._known))}."
-            raise InvalidRequestError(
-                f"Unknown field '{name[:100]}'.{hint}", param=name[:100], code="unknown_parameter"
-            )
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A required string of 1 to `max_chars` characters, not only blanks, that has a UTF-8 form."""
 
-    def text(self, name: str, *, max_chars: int) -> str:
-        """A required string of 1 to `max_chars` characters, not only blanks, that has a UTF-8 form."""
-        value = self._take(name)
+    name: str
+    description: str
+    max_chars: int
+    required: bool = True
+
+    def read(self, body: Body) -> str:
+        """The string."""
+        value = body.get(self.name)
+        expected = f"a string of 1 to {self.max_chars} characters"
         if value is None:
-            raise InvalidRequestError(
-                f"'{name}' is required: a string of 1 to {max_chars} characters.",
-                param=name,
-                code="missing_required_parameter",
-            )
+            raise _missing(self.name, expected)
         if not isinstance(value, str):
-            raise _wrong_type(name, f"a string of 1 to {max_chars} characters", value)
+            raise _wrong_type(self.name, expected, value)
         if not value.strip():
             raise InvalidRequestError(
-                f"'{name}' must be a string of 1 to {max_chars} characters, and is empty.",
-                param=name,
-                code="empty_string",
+                f"'{self.name}' must be {expected}, and is empty.", param=self.name, code="empty_string"
             )
-        if len(value) > max_chars:
+        if len(value) > self.max_chars:
             raise InvalidRequestError(
-                f"'{name}' must have at most {max_chars} characters, and has {len(value)}.",
-                param=name,
+                f"'{self.name}' must have at most {self.max_chars} characters, and has {len(value)}.",
+                param=self.name,
                 code="string_above_max_length",
             )
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise InvalidRequestError(f"'{name}' must be valid Unicode, without lone surrogates.", param=name)
+            raise InvalidRequestError(f"'{self.name}' must be valid Unicode, without lone surrogates.", param=self.name)
         return value
 
-    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
-        """One of the allowed strings."""
-        value = self._take(name)
-        if value is None:
-            return default
-        listed = ", ".join(f"'{choice}'" for choice in allowed)
-        if not isinstance(value, str):
-            raise _wrong_type(name, f"one of {listed}", value)
-        if value not in allowed:
-            raise InvalidRequestError(f"'{name}' must be one of {listed}, and is '{value[:100]}'.", param=name)
-        return value
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": self.max_chars,
+            "pattern": r"\S",
+            "description": self.description,
+        }
 
-    def string(self, name: str, what: str) -> str | None:
-        """Any string; `what` completes "must be …"."""
-        value = self._take(name)
+
+@dataclass(frozen=True, slots=True)
+class String:
+    """An optional string; `expected` completes "must be …", and `pattern` is for the documentation only."""
+
+    name: str
+    description: str
+    expected: str
+    pattern: str | None = None
+    required: bool = False
+
+    def read(self, body: Body) -> str | None:
+        """The string, or None."""
+        value = body.get(self.name)
         if value is None or isinstance(value, str):
             return value
-        raise _wrong_type(name, what, value)
+        raise _wrong_type(self.name, self.expected, value)
 
-    def integer(self, name: str, *, minimum: int, maximum: int) -> int | None:
-        """An integer within the bounds, which are both allowed."""
-        value = self._take(name)
+    def schema(self) -> Schema:
+        """See `Field`."""
+        pattern = {"pattern": self.pattern} if self.pattern else {}
+        return {"type": ["string", "null"], **pattern, "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some strings; the first is the default."""
+
+    name: str
+    description: str
+    allowed: Sequence[str]
+    required: bool = False
+
+    def read(self, body: Body) -> str:
+        """The string."""
+        value = body.get(self.name)
+        if value is None:
+            return self.allowed[0]
+        listed = ", ".join(f"'{choice}'" for choice in self.allowed)
+        if not isinstance(value, str):
+            raise _wrong_type(self.name, f"one of {listed}", value)
+        if value not in self.allowed:
+            raise InvalidRequestError(
+                f"'{self.name}' must be one of {listed}, and is '{value[:100]}'.", param=self.name
+            )
+        return value
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"enum": [*self.allowed, None], "default": self.allowed[0], "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """An optional integer from `minimum` to `maximum`."""
+
+    name: str
+    description: str
+    minimum: int
+    maximum: int
+    required: bool = False
+
+    def read(self, body: Body) -> int | None:
+        """The integer, or None."""
+        value = body.get(self.name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong_type(name, f"an integer from {minimum} to {maximum}", value)
-        if not minimum <= value <= maximum:
-            raise _out_of_range(name, f"an integer from {minimum} to {maximum}", value, below=value < minimum)
+            raise _wrong_type(self.name, self.expected, value)
+        if not self.minimum <= value <= self.maximum:
+            raise _out_of_range(self.name, self.expected, value, below=value < self.minimum)
         return value
 
-    def number(self, name: str, *, minimum: float, maximum: float) -> float | None:
-        """A number within the bounds, which are both allowed."""
-        value = self._take(name)
+    @property
+    def expected(self) -> str:
+        """Completes "must be …"."""
+        return f"an integer from {self.minimum} to {self.maximum}"
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        kind = "integer" if self.required else ["integer", "null"]
+        return {"type": kind, "minimum": self.minimum, "maximum": self.maximum, "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredInteger(Integer):
+    """An integer from `minimum` to `maximum` that must be there."""
+
+    required: bool = True
+
+    def read(self, body: Body) -> int:
+        """The integer."""
+        value = Integer.read(self, body)
+        if value is None:
+            raise _missing(self.name, self.expected)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An optional number from `minimum` to `maximum`."""
+
+    name: str
+    description: str
+    minimum: float
+    maximum: float
+    required: bool = False
+
+    def read(self, body: Body) -> float | None:
+        """The number, or None."""
+        value = body.get(self.name)
         if value is None:
             return None
+        expected = f"a number from {self.minimum:g} to {self.maximum:g}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _wrong_type(name, f"a number from {minimum:g} to {maximum:g}", value)
-        if not minimum <= value <= maximum:
-            raise _out_of_range(name, f"a number from {minimum:g} to {maximum:g}", value, below=value < minimum)
+            raise _wrong_type(self.name, expected, value)
+        if not self.minimum <= value <= self.maximum:
+            raise _out_of_range(self.name, expected, value, below=value < self.minimum)
         return float(value)
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {
+            "type": ["number", "null"],
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "description": self.description,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Accepted whatever it holds."""
+
+    name: str
+    description: str
+    required: bool = False
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Known, and refused unless it is absent or holds one of the values that ask for nothing."""
+
+    name: str
+    why: str
+    """Completes "'name' …"."""
+    harmless: Sequence[object] = ()
+    required: bool = False
+
+    def check(self, body: Body) -> None:
+        """Raise InvalidRequestError for any other value."""
+        value = body.get(self.name)
+        asks_for_nothing = any(type(value) is type(harmless) and value == harmless for harmless in self.harmless)
+        if value is not None and not asks_for_nothing:
+            raise InvalidRequestError(f"'{self.name}' {self.why}.", param=self.name, code="unsupported_parameter")
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"enum": [*self.harmless, None], "description": self.why[0].upper() + self.why[1:] + "."}
+
+
+def object_schema(title: str, fields: Iterable[Field]) -> Schema:
+    """The JSON Schema of an object with these fields and no others."""
+    known = list(fields)
+    return {
+        "title": title,
+        "type": "object",
+        "properties": {field.name: field.schema() for field in known},
+        "required": [field.name for field in known if field.required],
+        "additionalProperties": False,
+    }
+
+
+def refuse_unknown(body: Body, fields: Iterable[Field]) -> None:
+    """Raise InvalidRequestError for a key that is none of the fields', with the nearest name there is."""
+    known = {field.name for field in fields}
+    for name in body:
+        if name in known:
+            continue
+        nearest = difflib.get_close_matches(name[:100], known, n=1)
+        hint = f" Did you mean '{nearest[0]}'?" if nearest else f" Known fields: {', '.join(sorted(known))}."
+        raise InvalidRequestError(f"Unknown field '{name[:100]}'.{hint}", param=name[:100], code="unknown_parameter")
+
+
+def _missing(name: str, expected: str) -> InvalidRequestError:
+    return InvalidRequestError(f"'{name}' is required: {expected}.", param=name, code="missing_required_parameter")
 
 
 def _wrong_type(name: str, expected: str, value: object) -> InvalidRequestError:

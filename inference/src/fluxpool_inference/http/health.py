@@ -1,9 +1,9 @@
 """Probes and metrics: `/healthz`, `/readyz`, `/metrics`."""
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from fluxpool_inference.http.replies import JsonReply
+from fluxpool_inference.http.schemas import ProbeReply
 from fluxpool_inference.metrics import CONTENT_TYPE, Metrics
 from fluxpool_inference.readiness import Readiness
 
@@ -15,19 +15,24 @@ class Health:
         self._readiness = readiness
         self._metrics = metrics
 
-    async def live(self, _request: Request) -> Response:
+    async def live(self) -> Response:
         """200 while a worker lives or is being started; that it answers at all shows that the event loop turns."""
         if self._readiness.alive():
-            return JsonReply({"status": "alive"})
-        return JsonReply({"status": "dead", "message": "No worker process is left."}, status_code=503)
+            return _probe("alive")
+        return _probe("dead", "No worker process is left.")
 
-    async def ready(self, _request: Request) -> Response:
+    async def ready(self) -> Response:
         """200 while requests are taken; else 503 with the reason and how far the start has come."""
         unready = self._readiness.problem()
         if unready is None:
-            return JsonReply({"status": "ready"})
-        return JsonReply({"status": unready.reason, "message": unready.message}, status_code=503)
+            return _probe("ready")
+        return _probe(unready.reason, unready.message)
 
-    async def metrics(self, _request: Request) -> Response:
+    async def metrics(self) -> Response:
         """Prometheus' text format."""
         return Response(self._metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+def _probe(status: str, problem: str | None = None) -> Response:
+    body = ProbeReply(status=status, message=problem).model_dump(exclude_none=True)
+    return JsonReply(body, status_code=503 if problem else 200)

@@ -23,7 +23,9 @@ from fluxpool_inference.errors import (
 )
 from fluxpool_inference.http.body import read_json_object
 from fluxpool_inference.http.context import facts
-from fluxpool_inference.http.generation import Bounds, Generation, parse_generation
+from fluxpool_inference.http.fields import Schema
+from fluxpool_inference.http.generation import Generation, GenerationParser
+from fluxpool_inference.http.generation_fields import Bounds
 from fluxpool_inference.http.hints import deadline_seconds, is_first_attempt
 from fluxpool_inference.http.replies import ImagesReply
 from fluxpool_inference.metrics import Metrics
@@ -62,7 +64,7 @@ class Images:
         self._encoder = encoder
         self._metrics = metrics
         self._readiness = readiness
-        self._bounds = bounds
+        self._parser = GenerationParser(bounds)
         self._max_body_bytes = max_body_bytes
 
     async def generate(self, request: Request) -> Response:
@@ -70,7 +72,7 @@ class Images:
         self._require_ready()
         try:
             body = await read_json_object(request, self._max_body_bytes)
-            generation = parse_generation(body, self._bounds, self._engine.model)
+            generation = self._parser.parse(body, self._engine.model)
             deadline = deadline_seconds(request.headers)
         except ClientGoneError:
             raise
@@ -85,6 +87,10 @@ class Images:
         finished = await _unless_disconnected(request.receive, work)
         facts(request)["wait_seconds"] = round(max(image.wait_seconds for image in finished), 4)
         return self._reply(generation, finished)
+
+    def schema(self) -> Schema:
+        """The JSON Schema of the body that `generate` takes."""
+        return self._parser.fields.schema()
 
     def _require_ready(self) -> None:
         unready = self._readiness.problem()

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Sequence
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from fluxpool_inference.http.generation import model_not_found
 from fluxpool_inference.http.replies import JsonReply
+from fluxpool_inference.http.schemas import Model, ModelList
 
 
 class Models:
@@ -15,18 +15,14 @@ class Models:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._created = int(time.time())
+        self._model = Model(id=names[0], created=int(time.time()))
 
-    async def listing(self, _request: Request) -> Response:
+    async def listing(self) -> Response:
         """All models."""
-        return JsonReply({"object": "list", "data": [self._model()]})
+        return JsonReply(ModelList(data=[self._model]).model_dump())
 
-    async def one(self, request: Request) -> Response:
+    async def one(self, name: str) -> Response:
         """The model of that id, or alias. Raises NotFoundError."""
-        name = request.path_params["name"]
         if name not in self._names:
-            raise model_not_found(name, self._names)
-        return JsonReply(self._model())
-
-    def _model(self) -> dict[str, object]:
-        return {"id": self._names[0], "object": "model", "created": self._created, "owned_by": "fluxpool"}
+            raise model_not_found(name, self._names[0])
+        return JsonReply(self._model.model_dump())
