@@ -1,5 +1,7 @@
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from recordings import BATCH_UP, SCHEDULE, good, sample
@@ -8,7 +10,7 @@ from rich.console import Console
 from fluxpool_demo import contact_sheet, timeline_plot
 from fluxpool_demo.contact_sheet import Picture
 from fluxpool_demo.figures import Figures
-from fluxpool_demo.live import in_words, picture
+from fluxpool_demo.live import COLUMNS, in_words, picture
 from fluxpool_demo.record import Decision, Knob
 
 
@@ -37,8 +39,8 @@ def test_the_contact_sheet_shows_every_image_in_its_place(tmp_path: Path) -> Non
     assert {tuple(bytes.fromhex(colour[1:])) for colour in colours} <= shown
 
 
-def test_the_live_view_names_what_is_asked_what_is_there_and_what_was_decided() -> None:
-    now = Figures(
+def now(**changes: Any) -> Figures:
+    figures = Figures(
         second=50,
         step=SCHEDULE.steps[1],
         sample=sample(50, batch_size=8, replicas=4, ready=2),
@@ -50,12 +52,27 @@ def test_the_live_view_names_what_is_asked_what_is_there_and_what_was_decided() 
         failed=0,
         rejections=3,
     )
-    console = Console(width=110, record=True, file=io.StringIO())
-    console.print(picture([now], [BATCH_UP]))
-    text = console.export_text()
+    return replace(figures, **changes)
+
+
+def shown(history: list[Figures], width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(picture(history, [BATCH_UP]))
+    return console.export_text()
+
+
+def test_the_live_view_names_what_is_asked_what_is_there_and_what_was_decided() -> None:
+    text = shown([now()], width=110)
     for words in ("step up: 3 images/s", "in flight 10", "429s 3", "2 of 4", "4.2", "3.1 s", "batch size 2 → 8"):
         assert words in text
     assert "3 requests wait for a row" in text
+
+
+def test_a_whole_run_fits_into_a_terminal_of_80_columns() -> None:
+    text = shown([now(images_per_second=second) for second in range(COLUMNS)], width=80)
+    assert "…" not in text
+    assert text.count("█") >= 4  # the newest values are there: the highest
+    assert "failed 0  429s 3" in text
 
 
 def test_a_decision_without_a_reason_is_told_without_one() -> None:

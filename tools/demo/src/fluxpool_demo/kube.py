@@ -165,8 +165,8 @@ class Kube:
         """Of the API server, for example v1.37.1."""
         return str((await self._call("GET", "/version"))["gitVersion"])
 
-    async def watch(self, kind: str, namespace: str) -> AsyncIterator[tuple[str, Object]]:
-        """All objects of a kind in a namespace as they are, then every change: pairs of verb and object, for ever."""
+    async def watch(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[str, Object]]:
+        """All objects of a kind (in all namespaces if None) as they are, then every change: verb and object, for ever."""
         while True:
             listing = await self._call("GET", path_of(kind, namespace))
             for item in listing["items"]:

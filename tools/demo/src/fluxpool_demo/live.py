@@ -17,7 +17,10 @@ from fluxpool_demo.record import Decision, Knob
 
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 5.0
-HISTORY = 60
+COLUMN_SECONDS = 3.0
+"""Of the load's course, in one column of the view."""
+COLUMNS = 50
+"""So the whole run fits, in a terminal of 80."""
 LATEST = 5
 COLOURS = {Knob.REPLICAS: "blue", Knob.BATCH_SIZE: "magenta"}
 
@@ -52,11 +55,16 @@ class Terminal:
                 await task
 
     async def _draw(self, look: Look) -> None:
-        history: deque[Figures] = deque(maxlen=HISTORY)
+        history: deque[Figures] = deque(maxlen=COLUMNS)
+        next_column = 0.0
         with Live(console=self.console, auto_refresh=False, transient=False) as screen:
             while True:
                 now, decisions = look()
-                history.append(now)
+                if history and now.second < next_column:
+                    history[-1] = now
+                else:
+                    history.append(now)
+                    next_column = now.second + COLUMN_SECONDS
                 screen.update(picture(history, decisions), refresh=True)
                 await asyncio.sleep(REFRESH_SECONDS)
 
@@ -93,7 +101,7 @@ def picture(history: Sequence[Figures], decisions: Sequence[Decision]) -> Render
 
 def _headline(now: Figures) -> Text:
     asked = f"{now.step.name}: {now.step.rate:g} images/s" if now.step else "no load: both come down"
-    counts = f"   sent {now.sent}  answered {now.answered}  in flight {now.in_flight}  "
+    counts = f"\n        sent {now.sent}  answered {now.answered}  in flight {now.in_flight}  "
     ends = f"failed {now.failed}  429s {now.rejections}"
     return Text.assemble(
         (f"{max(0.0, now.second):4.0f} s  ", "dim"),
@@ -108,8 +116,8 @@ def _gauges(history: Sequence[Figures]) -> Table:
     sample = now.sample
     replicas = f"{sample.ready} of {number(sample.desired_replicas)}"
     table = Table.grid(padding=(0, 2))
-    table.add_column(width=12)
-    table.add_column(width=12, justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right", width=7)
     table.add_column(no_wrap=True)
     rows: tuple[tuple[str, str, str, Callable[[Figures], float | None]], ...] = (
         ("queue", number(now.queue), "yellow", lambda f: f.queue),
@@ -119,7 +127,7 @@ def _gauges(history: Sequence[Figures]) -> Table:
         ("p95 latency", f"{number(now.p95_seconds, '.1f')} s", "cyan", lambda f: f.p95_seconds),
     )
     for name, value, colour, read in rows:
-        line = sparkline([read(figures) for figures in history], HISTORY)
+        line = sparkline([read(figures) for figures in history], COLUMNS)
         table.add_row(Text(name), Text(value, style=f"bold {colour}"), Text(line, style=colour))
     return table
 
