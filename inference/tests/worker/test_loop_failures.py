@@ -1,6 +1,5 @@
 """Cancelled, failed and out of memory at every stage: neighbours finish, the queue goes on, each image ends once."""
 
-import gc
 import weakref
 from queue import SimpleQueue
 from typing import Any
@@ -209,7 +208,6 @@ class Watched(FakeModel):
         return made
 
     def recover(self) -> bool:
-        gc.collect()
         self.held.append(sum(ref() is not None for ref in self._made))
         return super().recover()
 

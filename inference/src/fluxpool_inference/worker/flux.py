@@ -208,14 +208,11 @@ class FluxModel:
 def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:
     """Move latents by d_sigma x velocity, with one d_sigma (float32, on CPU) per row.
 
-    Rounded as `FlowMatchEulerDiscreteScheduler.step` does. There, d_sigma is a tensor without dimensions, so the
-    velocity's type is the product's: the product is rounded to it, then added in float32. On CPU d_sigma itself stays
-    float32 in the product; on a GPU it is rounded first.
+    Rounded as `FlowMatchEulerDiscreteScheduler.step` does. There, d_sigma is a tensor without dimensions and the first
+    factor, so the product has the velocity's type, to which torch rounds d_sigma before it multiplies (the second
+    factor it would not round, on CPU). The sum is made in float32.
     """
-    d_sigma = d_sigma.to(velocity.device).view(-1, 1, 1)
-    if velocity.is_cuda:
-        d_sigma = d_sigma.to(velocity.dtype)
-    product = (d_sigma.float() * velocity.float()).to(velocity.dtype)
+    product = d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
     return (latents.float() + product).to(velocity.dtype)
 
 

@@ -1,0 +1,96 @@
+"""The engine's images beside those of the stock pipeline alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from bench import TEXT_TOKENS, Bench
+from stock import Stock
+
+from fluxpool_inference.ipc.messages import Failed
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import TransformerShape
+from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Precision
+from fluxpool_inference.worker import checkpoint, loading
+from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+
+TOLERANCE = 1e-5
+POISON = "full of NaN"
+"""The prompt of an image whose noise is NaN."""
+
+Made = list[tuple[ImageRequest, torch.Tensor]]
+
+
+def load(directory: Path, dtype: Precision = "float32") -> FluxModel:
+    config = EngineConfig(str(directory), dtype=dtype, device="cpu", max_sequence_length=TEXT_TOKENS)
+    return loading.load(config, checkpoint.find(config), torch.device("cpu"))
+
+
+class Recorder:
+    """A FluxModel that remembers what it made: requests and their final latents."""
+
+    def __init__(self, model: FluxModel) -> None:
+        self._model = model
+        self._requests: dict[int, ImageRequest] = {}
+        self.made: Made = []
+        self.is_out_of_memory = model.is_out_of_memory
+        self.recover = model.recover
+        self.encode = model.encode
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._model.info
+
+    @property
+    def shape(self) -> TransformerShape:
+        return self._model.shape
+
+    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
+        trajectory = self._model.begin(request, bucket, conditioning)
+        if request.prompt == POISON:
+            trajectory.latents = torch.full_like(trajectory.latents, torch.nan)
+        self._requests[id(trajectory)] = request
+        return trajectory
+
+    def step(self, bucket: Bucket, rows: Sequence[Trajectory]) -> None:
+        self._model.step(bucket, rows)
+
+    def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
+        self.made.append((self._requests.pop(id(trajectory)), trajectory.latents))
+        return self._model.decode(bucket, trajectory)
+
+
+@dataclass
+class Comparison:
+    """One loaded model and the stock pipeline."""
+
+    model: FluxModel
+    stock: Stock
+
+    def bench(self, batch_size: int = 8, prompt_cache_bytes: int = 2**20) -> tuple[Bench, Recorder]:
+        recorder = Recorder(self.model)
+        return Bench(recorder, batch_size=batch_size, prompt_cache_bytes=prompt_cache_bytes), recorder
+
+    def together(self, requests: Sequence[ImageRequest], batch_size: int = 8) -> Made:
+        """Final latents of requests that are all submitted at once."""
+        bench, recorder = self.bench(batch_size)
+        for request in requests:
+            bench.submit(request)
+        bench.finish()
+        assert bench.all(Failed) == []
+        return recorder.made
+
+    def difference(self, request: ImageRequest, latents: torch.Tensor) -> float:
+        """The largest of any element; NaN counts as infinite."""
+        worst = (latents - self.stock.latents(request)).abs().nan_to_num(nan=torch.inf).max()
+        return float(worst)
+
+    def worst(self, made: Made) -> float:
+        return max(self.difference(request, latents) for request, latents in made)
+
+    def assert_equal(self, made: Made) -> None:
+        """What every test of this folder relies on; `test_planted_bugs` shows that it sees what it must."""
+        assert made
+        for request, latents in made:
+            assert self.difference(request, latents) <= TOLERANCE, request

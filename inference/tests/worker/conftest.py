@@ -1,0 +1,26 @@
+"""Tiny models loaded as the worker loads them, beside the stock pipeline on the same files."""
+
+from pathlib import Path
+
+import pytest
+from bench import TEXT_TOKENS
+from comparison import Comparison, load
+from stock import Stock
+
+
+@pytest.fixture(scope="session")
+def dev(dev_model: Path) -> Comparison:
+    """Of a model with guidance embedding, in float32."""
+    return Comparison(load(dev_model), Stock(dev_model, text_tokens=TEXT_TOKENS))
+
+
+@pytest.fixture(scope="session")
+def schnell(schnell_model: Path) -> Comparison:
+    """Of a model without, in float32."""
+    return Comparison(load(schnell_model), Stock(schnell_model, text_tokens=TEXT_TOKENS))
+
+
+@pytest.fixture(params=["dev", "schnell"])
+def either(request: pytest.FixtureRequest) -> Comparison:
+    comparison: Comparison = request.getfixturevalue(request.param)
+    return comparison

@@ -1,0 +1,214 @@
+"""Whatever an image shares its steps with, it is the one that the stock pipeline makes alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bench import TEXT_TOKENS, Bench, image
+from comparison import POISON, Comparison, load
+from stock import Stock
+
+from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, StepDone
+from fluxpool_inference.values import ImageRequest
+
+PROMPTS = ["a cat", "", "a dog, two birds and a very long tail " * 9, "žluťoučký kůň 🐴", "a cat\n\twith  spaces "]
+AXES = {
+    "steps": [image(steps=steps) for steps in (1, 2, 3, 7)],
+    "prompt": [image(prompt) for prompt in PROMPTS],
+    "seed": [image(seed=seed) for seed in (0, 1, 2**31, 2**63, 2**64 - 1)],
+    "size": [image(width=width, height=height) for width, height in ((64, 64), (128, 32), (32, 128), (96, 64))],
+    "text length": [image("a cat and a dog", max_sequence_length=length) for length in (16, 32, 48)],
+    "everything": [
+        image("a cat", seed=5, steps=2),
+        image("a dog", seed=6, steps=5, width=96, height=64),
+        image("a bird", seed=7, steps=3),
+        image("", seed=8, steps=6, width=96, height=64),
+    ],
+}
+
+
+def rows_of(bench: Bench) -> list[int]:
+    return [len(step.numbers) for step in bench.all(StepDone)]
+
+
+def checked(comparison: Comparison, requests: Sequence[ImageRequest], batch_size: int = 8) -> None:
+    made = comparison.together(requests, batch_size)
+    assert len(made) == len(requests)
+    comparison.assert_equal(made)
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_images_that_differ_in_one_axis_or_in_all_equal_stock(either: Comparison, axis: str) -> None:
+    checked(either, AXES[axis])
+
+
+def test_images_that_differ_in_guidance_equal_stock(dev: Comparison) -> None:
+    requests = [image(guidance=guidance) for guidance in (None, 0.0, 1.0, 3.5, 7.0)]
+    made = dev.together(requests)
+    dev.assert_equal(made)
+    latents = dict(made)
+    assert torch.equal(latents[requests[0]], latents[requests[3]]), "3.5 is the default, of stock too"
+
+
+def test_a_model_without_guidance_embedding_has_none_to_give(schnell: Comparison) -> None:
+    assert schnell.model.info.default_guidance is None
+    checked(schnell, [image(seed=seed) for seed in (1, 2)])
+
+
+def test_more_images_than_rows_equal_stock(either: Comparison) -> None:
+    checked(either, [image(seed=seed, steps=1 + seed % 4) for seed in range(7)], batch_size=3)
+
+
+@pytest.mark.parametrize("steps_before", range(6))
+def test_an_image_may_join_at_any_step_of_others(either: Comparison, steps_before: int) -> None:
+    bench, recorder = either.bench()
+    first = bench.submit(image("a cat", seed=1, steps=6))
+    for _ in range(steps_before):
+        bench.until(StepDone, first)
+    bench.submit(image("a dog", seed=2, steps=3))
+    bench.finish()
+    steps = range(max(6, steps_before + 3))
+    assert rows_of(bench) == [(step < 6) + (steps_before <= step < steps_before + 3) for step in steps]
+    either.assert_equal(recorder.made)
+
+
+@pytest.mark.parametrize("steps_before", range(1, 4))
+def test_an_image_may_be_paused_at_any_step(either: Comparison, steps_before: int) -> None:
+    bench, recorder = either.bench(batch_size=1)
+    paused = bench.submit(image("a cat", seed=1, steps=4), deadline=100)
+    for _ in range(steps_before):
+        bench.until(StepDone, paused)
+    urgent = bench.submit(image("a dog", seed=2, steps=3), deadline=1)
+    bench.finish()
+    assert [step.numbers[0] for step in bench.all(StepDone)] == (
+        [paused] * steps_before + [urgent] * 3 + [paused] * (4 - steps_before)
+    )
+    either.assert_equal(recorder.made)
+
+
+def test_the_batch_size_may_change_under_way(either: Comparison) -> None:
+    bench, recorder = either.bench(batch_size=4)
+    numbers = [bench.submit(image(seed=seed, steps=5)) for seed in range(4)]
+    for rows in (1, 3, 2, 4, 1, 4):
+        bench.until(StepDone, numbers[0])
+        bench.set_batch_size(rows)
+        if bench.outcome(numbers[0]) is not None or len(bench.all(StepDone)) == 5:
+            break
+    bench.finish()
+    assert len(set(rows_of(bench))) >= 4, "several numbers of rows were in use"
+    either.assert_equal(recorder.made)
+
+
+def test_a_neighbour_may_be_cancelled_under_way(either: Comparison) -> None:
+    bench, recorder = either.bench()
+    victim = bench.submit(image(seed=1, steps=6))
+    kept = bench.submit(image(seed=2, steps=4))
+    bench.until(StepDone, kept)
+    bench.cancel(victim)
+    bench.finish()
+    assert rows_of(bench) == [2, 1, 1, 1]
+    either.assert_equal(recorder.made)
+
+
+def test_a_prompt_from_the_cache_makes_the_same_image(either: Comparison) -> None:
+    bench, recorder = either.bench()
+    bench.submit(image("a cat", seed=1))
+    bench.finish()
+    bench.submit(image("a cat", seed=2))
+    bench.submit(image("a dog", seed=3))
+    bench.finish()
+    assert [said.hit for said in bench.all(Encoded)] == [False, True, False]
+    either.assert_equal(recorder.made)
+
+
+def test_a_neighbour_full_of_nan_changes_nothing_and_fails_alone(either: Comparison) -> None:
+    bench, recorder = either.bench()
+    kept = bench.submit(image(seed=1))
+    poisoned = bench.submit(image(POISON, seed=2, steps=3))
+    also_kept = bench.submit(image(seed=3, steps=6))
+    bench.finish()
+    outcome = bench.outcome(poisoned)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "decoding failed: the final latents are not finite"
+    assert all(isinstance(bench.outcome(number), Finished) for number in (kept, also_kept))
+    either.assert_equal([(request, found) for request, found in recorder.made if request.prompt != POISON])
+
+
+def test_an_image_that_the_vae_makes_infinite_fails_rather_than_be_black(
+    dev: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        return (torch.full((1, 3, 64, 64), torch.inf),)
+
+    monkeypatch.setattr(dev.model._parts.vae, "decode", overflow)
+    bench, _ = dev.bench()
+    number = bench.submit(image(steps=1))
+    bench.finish()
+    outcome = bench.outcome(number)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "decoding failed: the decoded image is not finite"
+
+
+def test_pixels_alone_are_those_of_stock_to_the_last_bit(either: Comparison) -> None:
+    for request in (image("a cat", seed=4), image("a dog", width=96, height=48, steps=2)):
+        bench, _ = either.bench()
+        number = bench.submit(request)
+        bench.finish()
+        np.testing.assert_array_equal(np.asarray(bench.pixels[number]), either.stock.pixels(request))
+
+
+def test_pixels_of_a_batch_differ_from_stock_by_a_rounding_at_most(either: Comparison) -> None:
+    bench, _ = either.bench()
+    requests = [image("a cat", seed=seed, steps=1 + seed) for seed in range(4)]
+    numbers = [bench.submit(request) for request in requests]
+    bench.finish()
+    for number, request in zip(numbers, requests, strict=True):
+        found, wanted = np.asarray(bench.pixels[number]), either.stock.pixels(request)
+        assert found.shape == (64, 64, 3)
+        assert np.abs(found.astype(int) - wanted).max() <= 1
+        assert (found != wanted).mean() <= 0.001
+
+
+def test_the_model_has_its_own_text_length_unless_told_otherwise(dev: Comparison, schnell: Comparison) -> None:
+    for comparison, length in ((dev, 512), (schnell, 256)):
+        checked(comparison, [image("a cat", steps=1, max_sequence_length=length)])
+
+
+def test_truncated_tokens_are_those_of_t5_beyond_the_length(dev: Comparison) -> None:
+    bench, _ = dev.bench()
+    numbers = [bench.submit(image("x" * letters, steps=1)) for letters in (10, 100)]
+    bench.finish()
+    counts = [outcome.truncated_tokens for number in numbers if isinstance(outcome := bench.outcome(number), Finished)]
+    whole = len(dev.model._parts.t5_tokenizer("x" * 100).input_ids)
+    assert counts == [0, whole - TEXT_TOKENS]
+    assert whole > TEXT_TOKENS
+
+
+# ---- bfloat16: rounding is copied, so on the CPU even a mixed batch is equal bit by bit
+
+
+@pytest.fixture(scope="module", params=["dev_model", "schnell_model"])
+def rounded(request: pytest.FixtureRequest) -> Comparison:
+    directory: Path = request.getfixturevalue(request.param)
+    return Comparison(load(directory, "bfloat16"), Stock(directory, torch.bfloat16, TEXT_TOKENS))
+
+
+def test_in_bfloat16_an_image_alone_is_stock_bit_by_bit(rounded: Comparison) -> None:
+    request = image("a cat", seed=4, steps=5)
+    ((_, found),) = rounded.together([request])
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, rounded.stock.latents(request))
+
+
+def test_in_bfloat16_a_mixed_batch_is_stock_bit_by_bit_and_so_are_its_pixels(rounded: Comparison) -> None:
+    bench, recorder = rounded.bench()
+    requests = [image("a cat", seed=1, steps=5), image("a dog", seed=2, steps=3), image("", seed=3, steps=8)]
+    numbers = [bench.submit(request) for request in requests]
+    bench.finish()
+    assert max(rows_of(bench)) == 3
+    latents = dict(recorder.made)
+    for number, request in zip(numbers, requests, strict=True):
+        assert torch.equal(latents[request], rounded.stock.latents(request))
+        np.testing.assert_array_equal(np.asarray(bench.pixels[number]), rounded.stock.pixels(request))

@@ -1,0 +1,129 @@
+"""The comparison with stock sees the errors that batching invites: each is planted here and must stand out.
+
+A comparison that passed with one of these in place would prove nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from bench import image
+from comparison import TOLERANCE, Comparison
+
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.values import ImageRequest
+from fluxpool_inference.worker import flux
+from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+from fluxpool_inference.worker.prompts import PromptCache
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+MIXED = [
+    image("a cat", seed=1, steps=2, guidance=1.0),
+    image("a dog", seed=2, steps=8, guidance=7.0),
+    image("a bird", seed=3, steps=4, guidance=3.5),
+]
+
+
+def shared_by_rows(monkeypatch: pytest.MonkeyPatch, share: Callable[[Trajectory, Trajectory], Trajectory]) -> None:
+    """The forward sees, of each row, what `share(first row, row)` makes of it."""
+    true_velocity = FluxModel._velocity
+
+    def velocity(model: FluxModel, bucket: Bucket, rows: Sequence[Trajectory], latents: torch.Tensor) -> torch.Tensor:
+        return true_velocity(model, bucket, [share(rows[0], row) for row in rows], latents)
+
+    monkeypatch.setattr(FluxModel, "_velocity", velocity)
+
+
+def shared_timestep(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_by_rows(monkeypatch, lambda first, row: replace(row, timesteps=first.timesteps, index=first.index))
+
+
+def shared_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_by_rows(monkeypatch, lambda first, row: replace(row, guidance=first.guidance))
+
+
+def shared_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_by_rows(monkeypatch, lambda first, row: replace(row, conditioning=first.conditioning))
+
+
+def shared_d_sigma(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_step = flux.euler_step
+
+    def step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:
+        return true_step(latents, velocity, d_sigma[:1].expand(len(d_sigma)))
+
+    monkeypatch.setattr(flux, "euler_step", step)
+
+
+def one_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first image of the batch is right, and all others are wrong."""
+    generators: list[torch.Generator] = []
+    true_noise = flux.randn_tensor
+
+    def noise(shape: tuple[int, ...], *, generator: torch.Generator, **more: Any) -> torch.Tensor:
+        generators.append(generator)
+        return true_noise(shape, generator=generators[0], **more)
+
+    monkeypatch.setattr(flux, "randn_tensor", noise)
+
+
+def swapped_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the number of tokens is right."""
+    true_ids = FluxModel._new_ids
+
+    def ids(model: FluxModel, bucket: Bucket) -> tuple[torch.Tensor, torch.Tensor]:
+        return true_ids(model, Bucket(bucket.width, bucket.height, bucket.text_tokens))
+
+    monkeypatch.setattr(FluxModel, "_new_ids", ids)
+
+
+def worst_with(plant: Plant, comparison: Comparison, requests: Sequence[ImageRequest]) -> float:
+    """The largest difference to stock, with a fresh model of the same weights, of which nothing is remembered."""
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch)
+        model = FluxModel(comparison.model._parts, comparison.model.info, comparison.model.device)
+        planted = Comparison(model, comparison.stock)
+        made = planted.together(requests)
+        worst = planted.worst(made)
+        if worst > TOLERANCE:
+            with pytest.raises(AssertionError):
+                planted.assert_equal(made)
+        return worst
+
+
+@pytest.mark.parametrize("plant", [shared_timestep, shared_guidance, shared_prompt, shared_d_sigma, one_generator])
+def test_a_planted_bug_differs_from_stock_far_beyond_the_tolerance(dev: Comparison, plant: Plant) -> None:
+    assert worst_with(plant, dev, MIXED) > 4000 * TOLERANCE
+
+
+def test_swapped_sides_of_an_oblong_image_differ_from_stock(dev: Comparison) -> None:
+    assert worst_with(swapped_sides, dev, [image(width=128, height=32)]) > 100 * TOLERANCE
+
+
+def test_with_nothing_planted_the_same_images_equal_stock(dev: Comparison) -> None:
+    assert worst_with(lambda _: None, dev, MIXED) <= TOLERANCE
+
+
+def test_a_nan_is_no_equality(dev: Comparison) -> None:
+    request = MIXED[0]
+    assert dev.difference(request, torch.full_like(dev.stock.latents(request), torch.nan)) == float("inf")
+
+
+def test_a_bug_that_needs_company_cannot_be_seen_alone(dev: Comparison) -> None:
+    assert worst_with(shared_timestep, dev, MIXED[1:2]) <= TOLERANCE, "hence the mixed batches"
+
+
+def test_a_prompt_cache_that_ignores_the_text_is_seen(dev: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    true_get, true_put = PromptCache.get, PromptCache.put
+
+    def get(cache: PromptCache[Conditioning], prompt: str, text_tokens: int) -> Conditioning | None:
+        return true_get(cache, "", text_tokens)
+
+    def put(cache: PromptCache[Conditioning], prompt: str, text_tokens: int, value: Conditioning) -> None:
+        true_put(cache, "", text_tokens, value)
+
+    monkeypatch.setattr(PromptCache, "get", get)
+    monkeypatch.setattr(PromptCache, "put", put)
+    assert dev.worst(dev.together(MIXED)) > 100 * TOLERANCE
