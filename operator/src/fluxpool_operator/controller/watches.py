@@ -11,6 +11,7 @@ All tasks of kopf end with the first of them that fails, and `run` with them: th
 """
 
 import asyncio
+import platform
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
@@ -102,8 +103,14 @@ class Watches:
 
         kopf takes SIGINT and SIGTERM for itself here: whoever wants them must take them after this.
         """
+        # Left to itself kopf asks for the user's name, and dies where the image knows none of that number.
+        identity: Any = platform.node()
         return await kopf.spawn_tasks(
-            registry=self._registry, settings=self._settings, clusterwide=not namespaces, namespaces=list(namespaces)
+            registry=self._registry,
+            settings=self._settings,
+            identity=identity,
+            clusterwide=not namespaces,
+            namespaces=list(namespaces),
         )
 
     @staticmethod
