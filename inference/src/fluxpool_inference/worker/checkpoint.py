@@ -88,7 +88,7 @@ def _check_pipeline(model: str, index: dict[str, Any]) -> None:
 
 
 def _check_scheduler(model: str, scheduler: dict[str, Any]) -> None:
-    name = scheduler.get("_class_name", SCHEDULER)
+    name = scheduler.get("_class_name")
     if name != SCHEDULER:
         raise failure(f"the scheduler of {model!r} is {name}; this engine takes Euler steps by {SCHEDULER} only")
     if scheduler.get("stochastic_sampling"):

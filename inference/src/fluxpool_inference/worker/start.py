@@ -32,20 +32,33 @@ def start(config: EngineConfig) -> Started:
         library.utils.logging.set_verbosity_error()  # a warning of theirs may quote a prompt
     began = time.monotonic()
     hardware = device.pick(config)
-    model = loading.load(config, checkpoint.find(config), hardware)
+    model = _load(config, hardware)
     loaded = time.monotonic()
-    try:
-        warm = warm_up(model, config, Clock())
-    except RuntimeError as error:
-        raise _warm_up_failure(config, error) from error
+    warm = _warm_up(model, config)
     stages = {"load": loaded - began, "warm_up": time.monotonic() - loaded}
     return Started(model, warm, device.uuid(hardware), stages)
 
 
-def _warm_up_failure(config: EngineConfig, error: RuntimeError) -> StartError:
+def _load(config: EngineConfig, hardware: torch.device) -> FluxModel:
+    try:
+        return loading.load(config, checkpoint.find(config), hardware)
+    except (RuntimeError, MemoryError) as error:
+        if device.is_out_of_memory(error):
+            raise _no_memory(f"the weights of {config.model!r} in {config.dtype}") from error
+        raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
+
+
+def _warm_up(model: FluxModel, config: EngineConfig) -> WarmUp:
     size = f"{config.default_width}x{config.default_height}"
-    if device.is_out_of_memory(error):
-        return StartError(
-            StartFailure.DEVICE_UNAVAILABLE, f"the device has no memory for one image of the default size {size}"
-        )
-    return checkpoint.failure(f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}")
+    try:
+        return warm_up(model, config, Clock())
+    except Exception as error:
+        if device.is_out_of_memory(error):
+            raise _no_memory(f"one image of the default size {size}") from error
+        raise checkpoint.failure(
+            f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}"
+        ) from error
+
+
+def _no_memory(what: str) -> StartError:
+    return StartError(StartFailure.DEVICE_UNAVAILABLE, f"the device has no memory for {what}")

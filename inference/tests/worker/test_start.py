@@ -1,0 +1,146 @@
+"""From a configuration to a warm model, and what says that there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bench import TEXT_TOKENS
+from diffusers import FluxTransformer2DModel
+
+from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.worker import device, start
+from fluxpool_inference.worker.flux import FluxModel
+
+
+@pytest.fixture
+def config(dev_model: Path) -> EngineConfig:
+    return EngineConfig(
+        str(dev_model),
+        dtype="float32",
+        device="cpu",
+        threads=1,
+        default_width=96,
+        default_height=64,
+        max_sequence_length=TEXT_TOKENS,
+    )
+
+
+def test_a_model_starts_warm_with_a_curve_and_its_stages(config: EngineConfig) -> None:
+    started = start.start(config)
+    assert started.warm.calibration.step_seconds(started.warm.calibration.reference, 8) > 0
+    assert started.warm.calibration.shape.inner_dim == 64
+    assert started.warm.calibration.shape.blocks == 2
+    assert started.device_uuid is None
+    assert started.stages.keys() == {"load", "warm_up"}
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), StartFailure.DEVICE_UNAVAILABLE, "no memory for one image"),
+        (MemoryError(), StartFailure.DEVICE_UNAVAILABLE, "no memory for one image"),
+        (RuntimeError("no kernel\nlong advice"), StartFailure.MODEL_LOAD_FAILED, "cannot be made: no kernel"),
+        (IndexError("index 7 is out of range"), StartFailure.MODEL_LOAD_FAILED, "cannot be made: index 7"),
+    ],
+)
+def test_a_model_that_makes_no_image_does_not_start_and_says_of_which_size(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch, raised: Exception, reason: StartFailure, message: str
+) -> None:
+    def step(*_: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(FluxModel, "step", step)
+    with pytest.raises(StartError, match="96x64") as caught:
+        start.start(config)
+    assert caught.value.reason is reason
+    assert message in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), StartFailure.DEVICE_UNAVAILABLE, "no memory for the weights of"),
+        (RuntimeError("CUDA error: busy\nlong advice"), StartFailure.MODEL_LOAD_FAILED, "cannot be loaded: CUDA error"),
+    ],
+)
+def test_weights_that_the_device_does_not_take_say_so(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch, raised: Exception, reason: StartFailure, message: str
+) -> None:
+    def to(*_: Any, **__: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(FluxTransformer2DModel, "to", to)
+    with pytest.raises(StartError) as caught:
+        start.start(config)
+    assert caught.value.reason is reason
+    assert config.model in caught.value.message
+    assert message in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+# ---- the hardware
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads"), [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("1000 100000", 1)]
+)
+def test_threads_are_the_cores_of_the_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, threads: int
+) -> None:
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(64)))
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert device.cpu_threads(tmp_path) == threads
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("-1", 64), ("300000", 3)])
+def test_threads_are_the_cores_of_a_cgroup_of_version_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, threads: int
+) -> None:
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(64)))
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert device.cpu_threads(tmp_path) == threads
+
+
+def test_without_a_cgroup_threads_are_those_of_the_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 5, 6})
+    assert device.cpu_threads(tmp_path) == 3
+
+
+def test_want_of_memory_is_known_on_every_device() -> None:
+    assert device.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert device.is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert device.is_out_of_memory(raised.value)
+    assert not device.is_out_of_memory(RuntimeError("shapes do not match"))
+    assert not device.is_out_of_memory(ValueError())
+
+
+def test_a_cpu_is_never_lost() -> None:
+    assert device.recover(torch.device("cpu"))
+    assert device.uuid(torch.device("cpu")) is None
+
+
+class Cuda:
+    type = "cuda"
+
+
+def test_a_gpu_whose_synchronization_fails_is_lost_and_else_gives_its_cache_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    def fail(_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("empty_cache"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: done.append("synchronize"))
+    assert device.recover(Cuda())  # type: ignore[arg-type]
+    assert done == ["synchronize", "empty_cache"]
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not device.recover(Cuda())  # type: ignore[arg-type]

@@ -1,0 +1,90 @@
+"""What warm-up measures, on a fake model in virtual time."""
+
+import pytest
+from bench import TEXT_TOKENS, VirtualTime
+from fake_model import FakeModel
+
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.values import EngineConfig, Pace
+from fluxpool_inference.worker.warm_up import WarmUp, warm_up
+
+
+def config(**options: object) -> EngineConfig:
+    return EngineConfig("m", default_width=96, default_height=64, **options)  # type: ignore[arg-type]
+
+
+def measured(time: VirtualTime, model: FakeModel, **options: object) -> WarmUp:
+    return warm_up(model, config(**options), time.clock())
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    return VirtualTime()
+
+
+@pytest.fixture
+def model(time: VirtualTime) -> FakeModel:
+    return FakeModel(time.clock())
+
+
+def test_the_curve_of_the_default_size_and_the_other_stages_are_measured(time: VirtualTime, model: FakeModel) -> None:
+    warm = measured(time, model)
+    assert warm.rows_held is None
+    assert warm.calibration.reference == Bucket(4, 6, TEXT_TOKENS)
+    assert warm.calibration.step.fixed_seconds == pytest.approx(0.4)
+    assert warm.calibration.step.per_row_seconds == pytest.approx(0.1)
+    assert warm.calibration.encode_seconds == pytest.approx(0.05)
+    assert warm.calibration.decode_seconds == pytest.approx(0.2)
+    assert {len(step) for step in model.steps} == {1, 2, 4, 8}
+
+
+def test_a_pace_is_not_waited_for_but_kept(time: VirtualTime, model: FakeModel) -> None:
+    warm = measured(time, model, pace=Pace(100.0, 0.0))
+    assert time.seconds < 100
+    assert warm.calibration.step_seconds(warm.calibration.reference, 2) == pytest.approx(100.0)
+
+
+def test_no_more_rows_are_tried_than_may_ever_run(time: VirtualTime, model: FakeModel) -> None:
+    measured(time, model, batch_size=2, batch_size_max=3)
+    assert {len(step) for step in model.steps} == {1, 2}
+
+
+def test_rows_that_memory_does_not_hold_are_no_error_but_a_limit(time: VirtualTime, model: FakeModel) -> None:
+    model.rows_held = 5
+    warm = measured(time, model)
+    assert warm.rows_held == 4
+    assert warm.calibration.step.per_row_seconds == pytest.approx(0.1)
+    assert model.recoveries == 1
+
+
+def test_memory_for_not_even_one_row_is_an_error(time: VirtualTime, model: FakeModel) -> None:
+    model.rows_held = 0
+    with pytest.raises(MemoryError):
+        measured(time, model)
+
+
+def test_an_error_that_is_no_want_of_memory_is_an_error(
+    time: VirtualTime, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "decode", lambda bucket, trajectory: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        measured(time, model)
+
+
+def test_the_first_run_of_each_stage_does_not_count(time: VirtualTime, model: FakeModel) -> None:
+    true_encode, runs = model.encode, 0
+
+    def encode(prompt: str, text_tokens: int) -> object:
+        nonlocal runs
+        runs += 1
+        time.seconds += 60 if runs == 1 else 0  # kernels are compiled, say
+        return true_encode(prompt, text_tokens)
+
+    model.encode = encode  # type: ignore[method-assign, assignment]
+    assert measured(time, model).calibration.encode_seconds == pytest.approx(0.05)
+
+
+def test_slow_stages_run_fewer_times(time: VirtualTime, model: FakeModel) -> None:
+    model.fixed_seconds = 30.0
+    measured(time, model)
+    assert len(model.steps) == 2 * 4, "once that does not count and once that does, for each number of rows"
