@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md tells of every reason that a condition or an event of a FluxPool can have, and of no other."""
+"""docs/troubleshooting.md tells of every reason that a condition or an event of a FluxPool can have, and no other."""
 
 import ast
 import inspect
