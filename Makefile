@@ -62,7 +62,7 @@ soak: envs cluster-setup  ## hours: long fuzzing and soaks
 # ---- checks and generated files -----------------------------------------------------------------------------------
 
 .PHONY: check
-check: envs  ## format, lint, types, layers, spelling, generated files, chart
+check: envs cluster-setup  ## format, lint, types, layers, spelling, generated files, chart
 	@tools/check
 
 .PHONY: format
@@ -70,9 +70,10 @@ format: env-tests  ## what `make check` would complain about, as far as a machin
 	@tests/.venv/bin/ruff format . && tests/.venv/bin/ruff check --fix .
 
 .PHONY: generate
-generate: envs  ## CRD and its chart copy, values schema
+generate: envs  ## CRD and its chart copy, values schema, figures in the README
 	@$(UV) run --no-sync --project operator fluxpool-operator crd --write
 	@tests/.venv/bin/python charts/schema.py --write
+	@tests/.venv/bin/python benchmarks/quote.py --write
 
 # ---- the local cluster --------------------------------------------------------------------------------------------
 

@@ -22,6 +22,11 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", f"Measured {date} on {machine}; `{result['command']}`."])
 
 
+def block(result: Path) -> str:
+    """What stands between two markers; a run that was not made yet is told as that."""
+    return table(json.loads(result.read_text())) if result.exists() else "Not recorded yet."
+
+
 def _met(met: bool | None) -> str:
     return "" if met is None else "yes" if met else "**no**"
 
@@ -33,8 +38,7 @@ def quoted(readme: str, results: Path) -> str:
     for part in parts[1:]:
         name, rest = part.split(" -->", 1)
         _, after = rest.split("<!-- end -->", 1)
-        result = json.loads((results / f"{name}.json").read_text())
-        filled.append(f"{name} -->\n{table(result)}\n<!-- end -->{after}")
+        filled.append(f"{name} -->\n{block(results / f'{name}.json')}\n<!-- end -->{after}")
     return "<!-- results: ".join(filled)
 
 
