@@ -47,6 +47,18 @@ def test_a_process_lives_in_its_own_session_so_that_the_terminal_cannot_end_it(t
     assert os.getsid(started.pid) == started.pid
 
 
+def test_a_process_does_not_keep_what_its_starter_had_open(table: ProcessTable, tmp_path: Path) -> None:
+    held = os.open(tmp_path / "a lock of whoever called us", os.O_CREAT | os.O_RDWR)
+    os.set_inheritable(held, True)
+    try:
+        started = table.spawn(sleeper())
+        opened = [link.readlink().name for link in Path(f"/proc/{started.pid}/fd").iterdir()]
+    finally:
+        os.close(held)
+    assert "a lock of whoever called us" not in opened
+    assert len(opened) >= 3
+
+
 def test_a_reused_number_is_not_taken_for_the_process(table: ProcessTable) -> None:
     started = table.spawn(sleeper())
     assert not replace(started, start_ticks=started.start_ticks - 1).alive()

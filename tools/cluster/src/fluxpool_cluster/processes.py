@@ -61,6 +61,19 @@ def all_pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
+def _inherited_descriptors() -> list[int]:
+    """Open files, beyond the standard three, that a child would be handed.
+
+    Somebody above us may hold a lock by one, or wait for the end of a pipe: for as long as the last child lives.
+    """
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself is closed by now
+            if int(entry.name) > 2 and os.get_inheritable(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process; 0 when it has ended."""
     with contextlib.suppress(OSError, IndexError):
@@ -117,6 +130,7 @@ class ProcessTable:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
+                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited_descriptors()),
             ],
             setsid=True,
         )
