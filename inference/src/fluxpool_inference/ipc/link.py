@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from pydantic import ValidationError
 
 from fluxpool_inference.ipc.framing import BrokenFrameError, Frames, frame_from_worker
-from fluxpool_inference.ipc.messages import TO_WORKER, FromWorker, ToWorker
+from fluxpool_inference.ipc.messages import TO_WORKER, Failed, Finished, FromWorker, ToWorker
 from fluxpool_inference.ipc.pixels import share
 
 logger = logging.getLogger(__name__)
@@ -57,18 +57,24 @@ class Link:
 
     def _write(self) -> None:
         while (item := self._outbox.get()) is not None:
-            message, pixels = item
             try:
-                self._send(frame_from_worker(message), pixels)
+                self._send(*item)
             except OSError:
                 return  # the reading thread sees the end too, and tells it
 
-    def _send(self, frame: bytes, pixels: memoryview | None) -> None:
-        if pixels is not None:
+    def _send(self, message: FromWorker, pixels: memoryview | None) -> None:
+        if not isinstance(message, Finished) or pixels is None:
+            self._socket.sendall(frame_from_worker(message))
+            return
+        try:
             descriptor = share(pixels)
-            try:
-                sent = socket.send_fds(self._socket, [frame], [descriptor])
-            finally:
-                os.close(descriptor)
-            frame = frame[sent:]
-        self._socket.sendall(frame)
+        except OSError as error:  # no end of the line: of this image alone
+            logger.warning("image %d: its pixels cannot be shared: %s", message.number, error)
+            self._socket.sendall(frame_from_worker(Failed(message.number, f"its pixels cannot be shared: {error}")))
+            return
+        frame = frame_from_worker(message)
+        try:
+            sent = socket.send_fds(self._socket, [frame], [descriptor])
+        finally:
+            os.close(descriptor)
+        self._socket.sendall(frame[sent:])
