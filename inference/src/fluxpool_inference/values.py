@@ -148,7 +148,7 @@ class ImageRequest:
     """One image to make. `seed` seeds a CPU generator that draws this image's noise and nothing else.
 
     Attributes:
-        prompt: Text; encoded by CLIP (pooled) and T5.
+        prompt: Valid Unicode; encoded by CLIP (pooled) and T5.
         width: Pixels, a multiple of 16.
         height: Pixels, a multiple of 16.
         steps: Denoising steps, at least 1.
@@ -178,6 +178,10 @@ class ImageRequest:
             raise ValueError("steps must be at least 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError("seed must be 0 to 2**64 - 1")
+        try:
+            self.prompt.encode()
+        except UnicodeEncodeError:
+            raise ValueError("prompt must be valid Unicode, without lone surrogates") from None
 
 
 @dataclass(frozen=True, slots=True)

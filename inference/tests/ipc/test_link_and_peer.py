@@ -229,7 +229,7 @@ async def test_a_broken_stream_is_the_end_of_the_http_process(caplog: pytest.Log
     link = Link(theirs, lambda message: None, lambda: closed.append(True))
     ours.sendall(b"\0\0\0\2{}")
     await until(lambda: bool(closed))
-    assert "the stream of the HTTP process ended" in caplog.text
+    assert "the stream of the HTTP process is broken" in caplog.text
     link.flush()
     ours.close()
     theirs.close()

@@ -51,8 +51,10 @@ class Link:
             while data := self._socket.recv(_READ_BYTES):
                 for payload in frames.feed(data):
                     self._on_message(TO_WORKER.validate_json(payload))
-        except (OSError, BrokenFrameError, ValidationError) as error:
-            logger.warning("the stream of the HTTP process ended: %s", error)
+        except (BrokenFrameError, ValidationError) as error:
+            logger.warning("the stream of the HTTP process is broken: %s", error)
+        except OSError:
+            pass  # it hung up, and had not read our last words
         self._on_closed()
 
     def _write(self) -> None:

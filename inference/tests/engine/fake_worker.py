@@ -1,0 +1,73 @@
+"""`python -m fake_worker DESCRIPTOR`: a worker process as it is, but for a model that needs no torch.
+
+The configured model is a folder. Its `model.json` sets fields of the `FakeModel`; each start adds its process id to
+`starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`, `exit`, `hang`, `ok`.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+from fake_model import INFO, FakeModel
+
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import Calibration, StepCurve
+from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.worker import __main__ as worker
+from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.warm_up import WarmUp
+
+REFUSAL = StartError(StartFailure.DEVICE_UNAVAILABLE, "the device is on holiday")
+
+
+def start(config: EngineConfig) -> Any:
+    """In place of `fluxpool_inference.worker.start.start`."""
+    home = Path(config.model)
+    with (home / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
+    _obey(home / "start")
+    options = json.loads((home / "model.json").read_text())
+    info = dataclasses.replace(INFO, name=config.model, guidance_embeds=options.pop("guidance_embeds", True))
+    model = FakeModel(Clock(), info, **options)
+    bucket = Bucket.of_size(config.default_width, config.default_height, info.max_sequence_length)
+    calibration = Calibration(
+        shape=model.shape,
+        reference=bucket,
+        step=StepCurve(model.fixed_seconds, model.per_row_seconds),
+        encode_seconds=model.encode_seconds,
+        decode_seconds=model.decode_seconds,
+        pace=config.pace,
+    )
+    warm = WarmUp(calibration, None)
+    return types.SimpleNamespace(model=model, warm=warm, device_uuid=None, stages={"load": 0.0, "warm_up": 0.0})
+
+
+def _obey(orders: Path) -> None:
+    if not orders.exists():
+        return
+    now, *later = orders.read_text().split()
+    if later:
+        orders.write_text("\n".join(later))
+    else:
+        orders.unlink()
+    if now == "refused":
+        raise REFUSAL
+    if now == "death":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if now == "exit":
+        raise ImportError("a library is not installed")
+    if now == "hang":
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    module = types.ModuleType("fluxpool_inference.worker.start")
+    module.start = start  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    sys.exit(worker.main())
