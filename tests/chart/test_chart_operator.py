@@ -24,6 +24,7 @@ from chart.helm import (
 from chart.operator_code import load_settings
 
 DIGEST = "sha256:" + "0" * 64
+NAME_LABEL = "app.kubernetes.io/name"
 
 
 def operator_of(*values: Values) -> Object:
@@ -53,6 +54,12 @@ def test_helm_lint_has_no_complaint() -> None:
             "prometheus.caSecret.name and prometheus.caConfigMap.name are both set",
         ),
         (merged(OWN_PROMETHEUS, {"serviceAccount": {"create": False}}), "name the ServiceAccount to use"),
+        (merged(OWN_PROMETHEUS, {"commonLabels": {NAME_LABEL: "x"}}), f"commonLabels sets {NAME_LABEL}, by which"),
+        (merged(OWN_PROMETHEUS, {"operator": {"podLabels": {NAME_LABEL: "x"}}}), "operator.podLabels sets app."),
+        (
+            merged(INSTALL_PROMETHEUS, {"prometheus": {"server": {"podLabels": {NAME_LABEL: "x"}}}}),
+            "prometheus.server.podLabels sets app.",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(values: Values, sentence: str) -> None:
@@ -125,6 +132,10 @@ def test_the_probes_ask_the_port_that_the_operator_opens() -> None:
     ]
     assert main["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert main["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+
+
+def test_the_last_words_of_an_operator_that_cannot_start_are_kept_in_its_pods_status() -> None:
+    assert container(operator_of())["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_extra_env_wins_over_what_the_chart_sets_and_is_not_set_twice() -> None:
@@ -253,12 +264,23 @@ def test_the_crd_is_installed_on_request_and_kept_at_uninstall() -> None:
     assert not of_kind(render(merged(OWN_PROMETHEUS, {"crds": {"enabled": False}})), "CustomResourceDefinition")
 
 
+def notes_of(*values: Values) -> str:
+    given = merged(OWN_PROMETHEUS, *values)
+    return helm("install", "fluxpool", str(CHART), "--dry-run=client", values=given).partition("NOTES:")[2]
+
+
 def test_the_notes_end_in_a_fluxpool_to_apply_and_how_to_see_decisions() -> None:
-    values = merged(OWN_PROMETHEUS, {"watch": {"namespaces": ["team-a"]}, "crds": {"enabled": False}})
-    notes = helm("install", "fluxpool", str(CHART), "--dry-run=client", values=values).partition("NOTES:")[2]
+    notes = notes_of({"watch": {"namespaces": ["team-a"]}, "crds": {"enabled": False}})
     (pool,) = (yaml.safe_load(part) for part in re.findall(r"<<END\n(.*?)\n *END\n", notes, re.DOTALL))
     assert (pool["kind"], pool["spec"]["model"]["source"]) == ("FluxPool", "black-forest-labs/FLUX.1-schnell")
     assert "kubectl apply --namespace team-a" in notes
-    assert "kubectl describe fluxpool" in notes
+    assert f"kubectl describe fluxpool {pool['metadata']['name']} --namespace team-a" in notes
     assert "serviceMonitor.enabled=true" in notes
     assert "the FluxPool CRD must be there already" in notes
+
+
+def test_the_notes_say_that_images_are_to_be_built_until_it_is_said_where_they_are() -> None:
+    said = "No image is published yet: nodes must have fluxpool-operator:0.1.0"
+    assert said in notes_of()
+    assert "No image is published" not in notes_of({"operator": {"image": {"registry": "registry.example"}}})
+    assert "No image is published" not in notes_of({"operator": {"image": {"repository": "registry.example/op"}}})

@@ -71,6 +71,8 @@ def test_an_unknown_value_is_refused_by_name_at_every_level(path: tuple[str, ...
         ({"serviceMonitor": {"interval": "often"}}, "/serviceMonitor/interval", "does not match pattern"),
         ({"imagePullSecrets": ["regcred"]}, "/imagePullSecrets/0", "want object"),
         ({"fullnameOverride": "x" * 41}, "/fullnameOverride", "maxLength: got 41, want 40"),
+        ({"fullnameOverride": "Flux Pool"}, "/fullnameOverride", "does not match pattern"),
+        ({"nameOverride": "-flux"}, "/nameOverride", "does not match pattern"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(values: Values, where: str, what: str) -> None:

@@ -19,6 +19,13 @@ What the schema cannot say, because it is about several values at once. Each ref
 {{- if and $prometheus.caSecret.name $prometheus.caConfigMap.name -}}
 {{- fail "prometheus.caSecret.name and prometheus.caConfigMap.name are both set: set one of them." -}}
 {{- end -}}
+{{- range $name, $labels := dict "commonLabels" .Values.commonLabels "operator.podLabels" .Values.operator.podLabels "prometheus.server.podLabels" $prometheus.server.podLabels -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" -}}
+{{- if hasKey ($labels | default dict) $key -}}
+{{- fail (printf "%s sets %s, by which the chart's Deployments and Services select their pods: remove it." $name $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- fail "serviceAccount.create is false: name the ServiceAccount to use in serviceAccount.name." -}}
 {{- end -}}
