@@ -32,9 +32,9 @@ def test_before_the_first_image_there_is_no_latency() -> None:
 @pytest.mark.parametrize(
     ("values", "drawn"),
     [
-        ([], "    "),
-        ([0, 0], "  ▁▁"),
-        ([0, 7], "  ▁█"),
+        ([], ""),
+        ([0, 0], "▁▁"),
+        ([0, 7], "▁█"),
         ([1, 2, 3, 4, 8], "▃▄▅█"),
         ([None, 8, None, 4], " █ ▅"),
     ],

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS = 6
 TILE = 160
-GAP = 14
+GAP = 20
 CAPTION = 20
 HEADER = 54
 PAPER, INK, FAINT = "#ffffff", "#1f2933", "#7b8794"

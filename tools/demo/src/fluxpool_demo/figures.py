@@ -75,7 +75,7 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     """The last `width` values as blocks between 0 and their maximum; a blank where there is none."""
     last = list(values)[-width:]
     top = max((value for value in last if value is not None), default=0.0)
-    return "".join(_block(value, top) for value in last).rjust(width)
+    return "".join(_block(value, top) for value in last)
 
 
 def _block(value: float | None, top: float) -> str:

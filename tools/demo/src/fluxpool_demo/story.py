@@ -184,7 +184,8 @@ async def _drive(stage: Stage, observer: Observer, client: ImageClient, album: A
     """The load, and after it the way down. Returns the load and when it began on the run's clock."""
     began_at = time.monotonic()
     loop = OpenLoop(client, on_image=album.add_some)
-    jobs = ((began_at + due, scenario.job(number)) for number, due in enumerate(constant_arrivals(scenario.SCHEDULE)))
+    arrivals = enumerate(constant_arrivals(scenario.SCHEDULE), start=scenario.FIRST_IMAGES)
+    jobs = ((began_at + due, scenario.job(number)) for number, due in arrivals)
 
     def look() -> tuple[Figures, list[Decision]]:
         second = time.monotonic() - began_at

@@ -23,7 +23,9 @@ LOAD, QUEUE, RUN, BATCH, REPLICAS, LATENCY, FAILED = (
 COLOURS = {Knob.BATCH_SIZE: BATCH, Knob.REPLICAS: REPLICAS}
 BIN_SECONDS = 2.5
 LATENCY_WINDOW_SECONDS = 10.0
-LEAD_SECONDS, TAIL_SECONDS = 8.0, 2.0
+LEAD_SECONDS, TAIL_SECONDS = 4.0, 2.0
+LABEL_SECONDS = 14.0
+"""As long as the label of a decision is wide."""
 HEIGHTS = (1.0, 1.2, 0.85, 0.85, 1.3)
 LINE_HEIGHT = 0.115
 """Of a reason, in the unit of HEIGHTS."""
@@ -145,23 +147,45 @@ def _numbered(run: Recording) -> list[tuple[str, Decision]]:
 
 
 def _mark(panels: Sequence[Axes], decisions: Sequence[tuple[str, Decision]], run: Recording) -> None:
-    """A line through all panels for each decision, with what it changed in the panel of its knob."""
+    """A line through all panels for each decision, and in the panel of its knob what it changed."""
     of_knob = {Knob.BATCH_SIZE: panels[2], Knob.REPLICAS: panels[3]}
-    for sign, decision in decisions:
+    for _, decision in decisions:
         second = decision.at - run.load_started_at
         for panel in panels:
             panel.axvline(second, color=COLOURS[decision.knob], linewidth=0.8, alpha=0.5, zorder=0)
-        of_knob[decision.knob].annotate(
-            f"{sign} {decision.before} → {decision.after}",
-            (second, 0.06 if decision.is_rise else 0.62),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 0),
-            textcoords="offset points",
-            fontsize=8.5,
-            fontweight="bold",
-            color=COLOURS[decision.knob],
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
-        )
+    for knob, panel in of_knob.items():
+        for group in _groups([(sign, decision) for sign, decision in decisions if decision.knob is knob]):
+            _label(panel, group, run)
+
+
+def _groups(decisions: Sequence[tuple[str, Decision]]) -> list[list[tuple[str, Decision]]]:
+    """Decisions of one knob, those together whose labels would lie on each other."""
+    groups: list[list[tuple[str, Decision]]] = []
+    for sign, decision in decisions:
+        if groups and decision.at - groups[-1][-1][1].at < LABEL_SECONDS:
+            groups[-1].append((sign, decision))
+        else:
+            groups.append([(sign, decision)])
+    return groups
+
+
+def _label(panel: Axes, group: Sequence[tuple[str, Decision]], run: Recording) -> None:
+    """What a few decisions, one soon after the other, changed: after the line of the first if it rose, else before it."""
+    first = group[0][1]
+    signs = "".join(sign for sign, _ in group)
+    numbers = " → ".join(str(number) for number in (first.before, *(decision.after for _, decision in group)))
+    panel.annotate(
+        f"{signs} {numbers}",
+        (first.at - run.load_started_at, 0.06),
+        xycoords=("data", "axes fraction"),
+        xytext=(4 if first.is_rise else -4, 0),
+        textcoords="offset points",
+        ha="left" if first.is_rise else "right",
+        fontsize=8.5,
+        fontweight="bold",
+        color=COLOURS[first.knob],
+        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+    )
 
 
 def _told(sign: str, decision: Decision, run: Recording) -> str:
@@ -174,7 +198,7 @@ def _caption(run: Recording) -> str:
     """What ran, and what the figures say and do not say."""
     ran = f"Kubernetes {run.versions.get('kubernetes', '')}, {run.machine.get('cpus')} cores, {run.date[:10]}"
     scrape = f"Prometheus scrapes every {run.scrape_interval_seconds:g} s"
-    pace = "each step is held, so that a pod has the speed of a slow GPU; this is not the speed of FLUX"
+    pace = "each step is held to the speed of a slow GPU, which is not the speed of FLUX"
     return f"{ran}; {scrape}" + (f"; paced: {pace}." if run.pacing.steps else ".")
 
 
