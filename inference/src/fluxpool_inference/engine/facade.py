@@ -15,7 +15,7 @@ from fluxpool_inference.engine.supervisor import Events, Supervisor
 from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
 from fluxpool_inference.engine.ticket import EntryTicket, Ticket
 from fluxpool_inference.engine.types import EngineObserver, EngineStatus, WarmBucket, WorkerState
-from fluxpool_inference.ipc.messages import Cancel, FromWorker, Ready, SetBatchSize, Submit
+from fluxpool_inference.ipc.messages import Cancel, Finished, FromWorker, Ready, SetBatchSize, Submit
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -25,7 +25,7 @@ from fluxpool_inference.scheduling.admission import (
     retry_after_seconds,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import order
+from fluxpool_inference.scheduling.choice import choose, order
 from fluxpool_inference.scheduling.costs import Calibration, OnlineCosts, longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import forecast
@@ -188,7 +188,7 @@ class Engine:
         await self._ledger.empty()
 
     async def stop(self) -> None:
-        """End the worker; whatever is still in flight fails. Idempotent."""
+        """End the worker; what is still in flight fails. Idempotent. A `start` under way must be cancelled first."""
         self._draining = True
         await self._supervisor.stop()
         self._fail_unfinished("the server was stopped")
@@ -253,9 +253,14 @@ class Engine:
 
     def _on_message(self, message: FromWorker, descriptor: int | None) -> None:
         self._started().progress.hear(message, descriptor)
+        if isinstance(message, Finished):
+            self._supervisor.finished_an_image()
 
     def _on_lost(self, why: str) -> None:
         self._observer.worker_exited(0, why)
+        # That an image was begun may have died unsaid with the worker, so what it would have done next counts as begun.
+        for entry in choose(self._ledger.unfinished, self._started().limits):
+            entry.started = True
         for entry in self._ledger:
             if entry.image is None:
                 entry.interrupt()
@@ -265,6 +270,7 @@ class Engine:
     def _on_restarted(self, ready: Ready) -> None:
         self._telemetry.watch(ready.device_uuid)
         self._observer.start_stage(ready.stages)
+        self._started().progress.idle_until_now()
         for entry in self._ledger:
             if entry.image is None:
                 self._submit(entry)

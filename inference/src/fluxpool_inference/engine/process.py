@@ -28,24 +28,23 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(
-        cls, config: EngineConfig, on_message: OnMessage, on_exit: Callable[[str], None]
+        cls, config: Callable[[], EngineConfig], on_message: OnMessage, on_exit: Callable[[str], None]
     ) -> "WorkerProcess":
-        """Start a worker with this configuration. In a session of its own: the terminal's Ctrl-C is for its parent."""
+        """Start a worker in a session of its own: the terminal's Ctrl-C is for its parent.
+
+        Its configuration is asked for when the process is there, in the same turn of the event loop in which this
+        returns: what changes before is in it, and what changes after can be sent.
+        """
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # what lies in the working directory must not shadow modules
-                "-m",
-                MODULE,
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                process = await _python(MODULE, theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
         worker = cls(process, on_exit)
         worker._peer = Peer(ours, on_message, worker._hung_up)
-        worker.send(Configure(config))
+        worker.send(Configure(config()))
         return worker
 
     @property
@@ -80,6 +79,19 @@ class WorkerProcess:
             logger.warning("worker %d did not end by itself", self.pid)
             self._process.kill()
             await self._process.wait()
+
+
+async def _python(module: str, descriptor: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # what lies in the working directory must not shadow modules
+        "-m",
+        module,
+        str(descriptor),
+        pass_fds=[descriptor],
+        stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _why(code: int) -> str:

@@ -121,7 +121,12 @@ class Progress:
                 self._ledger.remove(entry)
                 self._observer.finished(self._clock() - entry.admitted_at)
 
-        image = RawImage(take(descriptor), entry.request, timings, message.truncated_tokens, answered)
+        try:
+            memory = take(descriptor)
+        except OSError as error:
+            self.fail(entry, f"its pixels cannot be mapped: {error}")
+            return
+        image = RawImage(memory, entry.request, timings, message.truncated_tokens, answered)
         self._ledger.finish(entry, image)
         entry.result.set_result(image)
 

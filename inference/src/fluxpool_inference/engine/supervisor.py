@@ -87,7 +87,7 @@ class Supervisor:
         ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         try:
             self._worker = await WorkerProcess.spawn(
-                self._config(), partial(self._on_message, ready), partial(self._on_exit, ready)
+                self._config, partial(self._on_message, ready), partial(self._on_exit, ready)
             )
         except OSError as error:
             raise StartError(StartFailure.DEVICE_UNAVAILABLE, f"no worker process can be made: {error}") from error
@@ -101,9 +101,9 @@ class Supervisor:
         return started
 
     async def _end_process(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.stop()
+        if self._worker is not None:
+            await self._worker.stop()
+            self._worker = None  # strictly after: if this is cancelled, `stop` ends the process
 
     def _on_message(self, ready: "asyncio.Future[Ready]", message: FromWorker, descriptor: int | None) -> None:
         match message:

@@ -25,7 +25,10 @@ OnMessage = Callable[[FromWorker, int | None], None]
 
 
 class Peer:
-    """One worker, as messages. Calls `on_closed` once when the worker's end is gone, unless it was closed from here."""
+    """One worker, as messages. Calls `on_closed` once when the worker's end is gone, unless it was closed from here.
+
+    If `on_message` raises, the line is cut: the worker exits and another begins anew with what was admitted.
+    """
 
     def __init__(self, end: socket.socket, on_message: OnMessage, on_closed: Callable[[], None]) -> None:
         end.setblocking(False)
@@ -76,13 +79,24 @@ class Peer:
             return
         except (OSError, BrokenFrameError, ValidationError) as error:
             logger.warning("the stream of a worker ended: %s", error)
-            self.close()
-            self._on_closed()
+            self._end()
             return
+        try:
+            self._deliver(messages)
+        except Exception:
+            logger.exception("a message of a worker could not be applied")
+            self._end()
+
+    def _deliver(self, messages: list[FromWorker]) -> None:
         for message in messages:
             if self._closed:  # by the handler of the message before
                 break
             self._on_message(message, self._descriptors.popleft() if isinstance(message, Finished) else None)
+
+    def _end(self) -> None:
+        """The worker is gone, or must go: what it says next could not be trusted."""
+        self.close()
+        self._on_closed()
 
     def _receive(self) -> list[FromWorker]:
         """What has come; raises at the end of the stream, whatever ended it."""
