@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from e2e.ledger import Ledger
 from e2e.pools import NAMESPACE, TROUBLE
 from e2e.stage import Stage
 from e2e.troubles import SpareGpus, apply_troubles
+from e2e.waiting import answer
 from fluxpool_cluster import layout
 from fluxpool_demo import install
-from fluxpool_demo.kube import Ref, connect, current_context
+from fluxpool_demo.kube import Kube, Ref, connect, current_context
 from fluxpool_demo.platform import Platform, prepare
 
 ORDER = (
@@ -81,13 +83,23 @@ async def platform() -> Platform:
 async def stage(platform: Platform, ledger: Ledger, began_at: datetime) -> AsyncIterator[Stage]:
     """The chart, installed by Helm."""
     async with connect() as kube, platform.access(kube) as access:
-        started_at = time.monotonic()
-        await install.install(kube, platform)
-        ledger.figures["helm install --wait"] = time.monotonic() - started_at
-        yield Stage(kube, platform, access, ledger)
-        for namespace in (NAMESPACE, TROUBLE):
-            await kube.delete(Ref("Namespace", None, namespace))
-        await install.uninstall(kube)
+        try:
+            started_at = time.monotonic()
+            await install.install(kube, platform)
+            ledger.figures["helm install --wait"] = time.monotonic() - started_at
+            yield Stage(kube, platform, access, ledger)
+        finally:
+            await tidy_up(kube)
+
+
+async def tidy_up(kube: Kube) -> None:
+    """Pools before their namespaces: one that is deleted with pods in it waits for half of their grace period."""
+    for namespace in (NAMESPACE, TROUBLE):
+        for pool in await kube.list("FluxPool", namespace):
+            await kube.delete(Ref("FluxPool", namespace, pool["metadata"]["name"]))
+        await answer(partial(kube.list, "Pod", namespace), lambda pods: not pods, f"no pod in {namespace}", 60)
+        await kube.delete(Ref("Namespace", None, namespace))
+    await install.uninstall(kube)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from e2e.pools import (
     NAMESPACE,
     POOL,
     REPLICAS_RATE,
-    RESTING_BATCH_SIZE,
     STEPS,
     environment,
     spec,
@@ -92,15 +91,15 @@ class _Play:
 
     async def until(self, holds: object, what: str, seconds: float) -> None:
         assert callable(holds)
-        await until(holds, what, seconds, lambda: f"{self.observer.samples[-1:]} {self.observer.status}")
+        await until(holds, what, seconds, lambda: f"{self.observer.samples[-1:]} {self.observer.notes[-1:]}")
 
     def desires(self, replicas: int) -> bool:
         return bool((self.observer.status.get("desired") or {}).get("replicas") == replicas)
 
     def at_rest(self) -> bool:
         now = self.observer.samples[-1]
-        sizes = {now.batch_size, now.desired_batch_size}
-        return sizes == {RESTING_BATCH_SIZE} and now.desired_replicas == now.pods == now.ready == 1
+        settled = now.batch_size is not None and now.batch_size == now.desired_batch_size
+        return settled and now.batch_size != FULL_BATCH_SIZE and now.desired_replicas == now.pods == now.ready == 1
 
 
 async def live_through(stage: Stage, folder: Path) -> Day:

@@ -20,7 +20,6 @@ PACE: Final = "0.14,0.04"
 STEPS: Final = 4
 SIZE: Final = "64x64"
 MAX_REPLICAS: Final = 2
-RESTING_BATCH_SIZE: Final = 2
 FULL_BATCH_SIZE: Final = 8
 SCALE_DOWN_SECONDS: Final = 15
 
