@@ -56,7 +56,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _play(options: argparse.Namespace) -> int:
     terminal = Terminal()
-    recording, pictures = asyncio.run(play(terminal, options.command, options.began_at, tidy=options.tidy))
+    try:
+        recording, pictures = asyncio.run(play(terminal, options.command, options.began_at, tidy=options.tidy))
+    except BaseException:
+        closing.how_to_go_on(terminal, keep=options.keep)
+        raise
     closing.write(recording, pictures, closing.OUT)
     closing.tell(recording, terminal, closing.OUT, keep=options.keep)
     return 0

@@ -43,13 +43,18 @@ def tell(run: Recording, terminal: Terminal, folder: Path, *, keep: bool) -> Non
     terminal.say("where it is")
     for name in ("report.json", "timeline.png", "images.png"):
         terminal.line(f"   {_relative(folder / name)}")
+    how_to_go_on(terminal, keep=keep)
+    missed = [check for check in judge(run) if not check.met]
+    if missed:
+        raise DemoError("not as it should be: " + "; ".join(f"{check.name} ({check.found})" for check in missed))
+
+
+def how_to_go_on(terminal: Terminal, *, keep: bool) -> None:
+    """Say what can be done with the cluster now, or how to have it left."""
     terminal.say("to go on" if keep else "to keep the cluster and play with it: make demo KEEP=1")
     if keep:
         for line in hints():
             terminal.line(f"   {line}")
-    missed = [check for check in judge(run) if not check.met]
-    if missed:
-        raise DemoError("not as it should be: " + "; ".join(f"{check.name} ({check.found})" for check in missed))
 
 
 def _summary(run: Recording) -> list[str]:

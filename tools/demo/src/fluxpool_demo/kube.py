@@ -157,8 +157,7 @@ class Kube:
             if until(found):
                 return found
             if time.monotonic() > deadline:
-                state = "it is not there" if found is None else json.dumps(found.get("status") or {})
-                raise WaitError(f"{ref} is not {what} after {seconds:g} s: {state}")
+                raise WaitError(f"{ref} is not {what} after {seconds:g} s: {_state(found)}")
             await asyncio.sleep(0.5)
 
     async def server_version(self) -> str:
@@ -166,7 +165,7 @@ class Kube:
         return str((await self._call("GET", "/version"))["gitVersion"])
 
     async def watch(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[str, Object]]:
-        """All objects of a kind (in all namespaces if None) as they are, then every change: verb and object, for ever."""
+        """All objects of a kind (None: in all namespaces) as they are, then every change: verb and object, for ever."""
         while True:
             listing = await self._call("GET", path_of(kind, namespace))
             for item in listing["items"]:
@@ -228,6 +227,18 @@ class Kube:
         except (ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"cannot reach the API server: {error!r}") from error
         return answer.response
+
+
+def _state(found: Object | None) -> str:
+    """What an object says of itself, in words where it has conditions."""
+    if found is None:
+        return "it is not there"
+    status = found.get("status") or {}
+    said = [
+        f"{item['type']} {item['status']}: {item.get('message') or item.get('reason', '')}"
+        for item in status.get("conditions") or ()
+    ]
+    return "; ".join(said) or json.dumps(status)
 
 
 def condition(found: Object | None, kind: str) -> Object:

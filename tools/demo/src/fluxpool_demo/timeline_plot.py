@@ -170,7 +170,7 @@ def _groups(decisions: Sequence[tuple[str, Decision]]) -> list[list[tuple[str, D
 
 
 def _label(panel: Axes, group: Sequence[tuple[str, Decision]], run: Recording) -> None:
-    """What a few decisions, one soon after the other, changed: after the line of the first if it rose, else before it."""
+    """What decisions soon after one another changed: to the right of the first's line if it rose, else to the left."""
     first = group[0][1]
     signs = "".join(sign for sign, _ in group)
     numbers = " → ".join(str(number) for number in (first.before, *(decision.after for _, decision in group)))
