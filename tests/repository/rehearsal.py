@@ -63,6 +63,9 @@ def can_rehearse() -> str:
     """Why not; empty if it can be done here."""
     if os.geteuid() != 0 or not sys.platform.startswith("linux"):
         return "needs root on Linux"
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    if any((point, kind) == ("/", "overlay") for _, point, kind, *_ in mounts):
+        return "needs a root file system that is no overlay: Linux stacks two, and both are used here"
     if Path(sys.base_prefix) == Path("/usr"):
         return "needs a Python of its own folder, not the distribution's"
     return ""
@@ -186,6 +189,7 @@ def _run(instruction: Instruction, stage: Stage) -> None:
     if kind := instruction.flags.get("mount"):
         given = dict(part.split("=", 1) for part in kind.split(","))
         assert given["type"] == "cache", f"only caches are rehearsed, not {kind}"
+        CACHE.mkdir(parents=True, exist_ok=True)
         mount = f'mkdir -p "$merged{given["target"]}" && mount --bind {CACHE} "$merged{given["target"]}"'
     _script(f"""
         {stage.mount(writable=True)}
