@@ -82,7 +82,7 @@ class Behavior(ApiModel):
 
 
 class Targets(ApiModel):
-    """What the autoscaler steers to. Each target asks for a number of replicas; the largest wins."""
+    """What the autoscaler steers to. Queue depth and GPU utilization each ask for replicas, and the largest wins."""
 
     queue_depth_per_replica: int | None = Field(
         default=None,
@@ -127,7 +127,9 @@ class Scaling(ApiModel):
         "mode is Manual.",
     )
     targets: Targets = Field(
-        default_factory=Targets, description="What the autoscaler steers to; the largest demand wins."
+        default_factory=Targets,
+        description="What the autoscaler steers to. Queue depth and GPU utilization each ask for replicas, and the "
+        "largest number wins; the latency target bounds the batch size.",
     )
     behavior: Behavior = Field(
         default_factory=Behavior,
