@@ -5,6 +5,8 @@ parse, with one line that names it; 3 the server cannot start with these options
 """
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,16 +43,28 @@ def _serve(flags: dict[str, Any]) -> int:
         settings = ServeSettings(**flags)
     except ValidationError as error:
         message = _one_line(error, flags)
-        sys.stderr.write(f"fluxpool-inference serve: {message}\n")
-        termination.write(
-            Path(flags.get("termination_log", contract.TERMINATION_MESSAGE_PATH)),
-            StartError(StartFailure.INVALID_CONFIGURATION, message),
-        )
-        return USAGE_ERROR_EXIT_CODE
+        termination.write(_termination_log(flags), StartError(StartFailure.INVALID_CONFIGURATION, message))
+        return _usage_error("serve", message)
     return lifecycle.serve(settings)
 
 
+def _termination_log(flags: dict[str, Any]) -> Path:
+    """Where it would be with valid settings."""
+    default = ServeSettings.model_fields["termination_log"].default
+    variable = os.environ.get(contract.ENV_PREFIX + "TERMINATION_LOG")
+    return Path(flags.get("termination_log") or variable or default)
+
+
+def _usage_error(command: str, message: str) -> int:
+    sys.stderr.write(f"fluxpool-inference {command}: {message}\n")
+    return USAGE_ERROR_EXIT_CODE
+
+
 def _tiny_model(directory: Path, *, schnell: bool, size: Literal["tiny", "small"], seed: int) -> int:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _usage_error("tiny-model", f"{directory} cannot be made a directory: {error.strerror}")
     from fluxpool_inference.tiny_model import write_tiny_model  # noqa: PLC0415 - it imports torch, which `serve` never does
 
     write_tiny_model(directory, schnell=schnell, size=size, seed=seed)
@@ -77,8 +91,16 @@ def _parser() -> argparse.ArgumentParser:
     tiny.add_argument(
         "--size", choices=("tiny", "small"), default="tiny", help="transformer of 0.3 or 36 million parameters"
     )
-    tiny.add_argument("--seed", type=int, default=0, help="seed of the weights (default: %(default)s)")
+    tiny.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of the weights, 0 to 2**64 - 1 (default: %(default)s)"
+    )
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 20 or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError("must be an integer from 0 to 2**64 - 1")
+    return int(text)
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
@@ -109,7 +131,7 @@ def _metavar(field: FieldInfo) -> str:
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
     """The first problem, with the option named as its user wrote it."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message = re.sub(r"^\w+ should", "must", problem["msg"].removeprefix("Value error, "))
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])

@@ -7,11 +7,48 @@ from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fluxpool_inference.engine import StartError, StartFailure
 
 KEEP_ALIVE_SECONDS = 75
 """Idle connections are kept so long: longer than a scrape interval, and than most proxies keep theirs."""
+SEND_STALL_SECONDS = 60.0
+"""A client that takes nothing of its answer for so long is cut off: it holds memory, and a drain waits for it."""
+
+
+class _Protocol(H11Protocol):
+    """Hangs up on a client that does not send a request's head, for which uvicorn would wait without end."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A head is due from now on."""
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        """A head that has begun is due, until a request is in progress; more bytes do not put it off."""
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is due any more."""
+        super().connection_lost(exc)
+        self._forget_head()
+
+    def _watch_head(self) -> None:
+        begun = self.cycle is not None  # uvicorn's type does not say that there is none before the first request
+        in_progress = begun and not self.cycle.response_complete
+        if in_progress or self.transport.is_closing():
+            self._forget_head()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(KEEP_ALIVE_SECONDS, self.transport.close)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class _Server(uvicorn.Server):
@@ -41,7 +78,7 @@ class Servers:
             ) from None
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -75,5 +112,9 @@ class Servers:
 
 def _bind(host: str, port: int) -> socket.socket:
     if ":" in host:
-        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::")
-    return socket.create_server((host, port))
+        bound = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::")
+    else:
+        bound = socket.create_server((host, port))
+    # Accepted sockets inherit it. The kernel counts: a write that uvicorn waits for has no timeout of its own.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(SEND_STALL_SECONDS * 1000))
+    return bound

@@ -214,4 +214,6 @@ class ServeSettings(BaseSettings):
             drain_seconds=self.drain_seconds,
             prompt_cache_bytes=self.prompt_cache_bytes,
             pace=self.pace,
+            log_format=self.log_format,
+            log_level=self.log_level,
         )

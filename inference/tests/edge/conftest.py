@@ -1,9 +1,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from edge_client import Client, make_client
-
-from fluxpool_inference.servers import Servers
+from edge_client import Client, listening, make_client
 
 
 @pytest.fixture
@@ -15,9 +13,5 @@ async def client() -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def base_url(client: Client) -> AsyncIterator[str]:
-    """The client's edge on a real socket."""
-    servers = Servers()
-    address = servers.listen(client.edge.api, "127.0.0.1", 0)
-    servers.start()
-    yield f"http://{address}"
-    await servers.close()
+    async with listening(client) as url:
+        yield url

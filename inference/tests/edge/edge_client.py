@@ -1,6 +1,8 @@
 """The edge over an in-memory engine, and a client of it: no torch, no process."""
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx
@@ -8,6 +10,7 @@ from in_memory_engine import InMemoryEngine
 from prometheus_client.parser import text_string_to_metric_families
 
 from fluxpool_inference.edge import Edge, build_edge
+from fluxpool_inference.servers import Servers
 from fluxpool_inference.settings import ServeSettings
 
 ADMIN_TOKEN = "correct horse"
@@ -69,3 +72,15 @@ async def make_client(**options: object) -> Client:
             headers={"authorization": f"Bearer {ADMIN_TOKEN}"},
         ),
     )
+
+
+@contextlib.asynccontextmanager
+async def listening(client: Client) -> AsyncIterator[str]:
+    """The client's API on a real socket; gives its URL."""
+    servers = Servers()
+    address = servers.listen(client.edge.api, "127.0.0.1", 0)
+    servers.start()
+    try:
+        yield f"http://{address}"
+    finally:
+        await servers.close()

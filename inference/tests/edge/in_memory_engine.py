@@ -57,7 +57,7 @@ class InMemoryTicket:
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if "fail" in self.request.prompt:
+        if "fail" in self.request.prompt or self.request.seed in self._engine.failing_seeds:
             self._end()
             observer.failed(0.3)
             raise RequestFailed("the latents are not finite")
@@ -90,19 +90,20 @@ class InMemoryTicket:
 
 
 class InMemoryEngine(Engine):
-    """Tests set `gate`, `step_seconds`, `rejection`, `model_info` and `worker_state`; they read `tickets`."""
+    """Tests set its public attributes up to `worker_state`, and read the others."""
 
     def __init__(self, config: EngineConfig, observer: EngineObserver) -> None:
-        self.config = config
-        self.observer = observer
         self.gate = asyncio.Event()
         self.gate.set()
         self.step_seconds = 0.0
+        self.failing_seeds: set[int] = set()
         self.rejection: Rejected | None = None
+        self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
+        self.worker_state = WorkerState.STARTING
+        self.config = config
+        self.observer = observer
         self.tickets: list[InMemoryTicket] = []
         self.admitted_with: dict[str, object] = {}
-        self.worker_state = WorkerState.STARTING
-        self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
         self.stopped = False
         self._batch_size = config.batch_size
         self._draining = False

@@ -14,7 +14,10 @@ from in_memory_engine import InMemoryEngine
 
 from fluxpool_inference import lifecycle
 from fluxpool_inference.engine import EngineConfig, EngineObserver, StartError, StartFailure
+from fluxpool_inference.http import body
 from fluxpool_inference.settings import ServeSettings
+
+HEAVY = ("accelerate", "diffusers", "numpy", "torch", "transformers")
 
 
 class SlowEngine(InMemoryEngine):
@@ -31,8 +34,9 @@ class SlowEngine(InMemoryEngine):
 
     async def stop(self) -> None:
         sys.stdout.write("engine stopped\n")
-        sys.stdout.write("torch imported\n" if "torch" in sys.modules else "")
+        sys.stdout.writelines(f"{name} imported\n" for name in HEAVY if name in sys.modules)
 
 
 if __name__ == "__main__":
+    body.READ_TIMEOUT_SECONDS = float(os.environ.get("BODY_SECONDS", body.READ_TIMEOUT_SECONDS))
     sys.exit(lifecycle.serve(ServeSettings(model="m", min_side=64, default_size="64x64"), SlowEngine))

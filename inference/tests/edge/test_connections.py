@@ -4,16 +4,23 @@ import asyncio
 
 import httpx
 import pytest
-from edge_client import Client
+from edge_client import Client, listening, make_client
 from waiting import until
+
+from fluxpool_inference import servers as servers_module
 
 GENERATE = "/v1/images/generations"
 
 
+async def connect(base_url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection whose client reads no more than it is asked to."""
+    host, port = base_url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port), limit=1024)
+
+
 async def exchange(base_url: str, *pieces: bytes) -> bytes:
     """Send all pieces, then read to the end of the connection."""
-    host, port = base_url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await connect(base_url)
     for piece in pieces:
         writer.write(piece)
         await writer.drain()
@@ -79,9 +86,8 @@ async def test_a_client_whose_timeout_passes_frees_its_images(client: Client, ba
 async def test_a_client_that_leaves_while_its_image_is_sent_changes_nothing_for_others(
     client: Client, base_url: str
 ) -> None:
-    host, port = base_url.removeprefix("http://").split(":")
     body = b'{"prompt": "a", "size": "512x512", "n": 4}'
-    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    reader, writer = await connect(base_url)
     writer.write(head(GENERATE, len(body)) + body)
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     writer.transport.abort()
@@ -104,3 +110,104 @@ async def test_probes_keep_their_connection_and_images_do_not(base_url: str) -> 
         for _ in range(3):  # the first takes the connection of the probes
             await http.post(GENERATE, json={"prompt": "a"}, extensions={"trace": trace})
         assert len(connected) == 3
+
+
+async def test_images_keep_their_connection_where_that_is_set() -> None:
+    connected: list[str] = []
+
+    async def trace(event: str, _: object) -> None:
+        if event == "connection.connect_tcp.complete":
+            connected.append(event)
+
+    kept = await make_client(connection_close=False)
+    async with listening(kept) as base_url, httpx.AsyncClient(base_url=base_url) as http:
+        for _ in range(3):
+            response = await http.post(GENERATE, json={"prompt": "a"}, extensions={"trace": trace})
+            assert response.status_code == 200
+    assert len(connected) == 1
+
+
+async def test_a_body_in_chunks_is_read_and_bounded_like_any_other(client: Client, base_url: str) -> None:
+    async def chunks(*pieces: bytes) -> object:
+        for piece in pieces:
+            yield piece
+
+    headers = {"content-type": "application/json"}
+    async with httpx.AsyncClient(base_url=base_url) as http:
+        good = await http.post(GENERATE, content=chunks(b'{"prompt":', b' "a"}'), headers=headers)
+        assert good.status_code == 200
+        large = await http.post(GENERATE, content=chunks(*[b" " * 100_000] * 20), headers=headers)
+        assert large.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 200_000,
+        b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: y\r\n" * 50_000,
+        b"GET /" + b"x" * 200_000,
+        head(GENERATE, 1, "content-length: 2"),
+        head(GENERATE, 1).replace(b"content-length: 1", b"transfer-encoding: chunked") + b"zz\r\n",
+    ],
+    ids=["tls", "no host", "huge header", "many headers", "huge path", "two lengths", "bad chunk"],
+)
+async def test_what_is_no_http_is_a_400_and_harms_nobody_else(base_url: str, garbage: bytes) -> None:
+    reader, writer = await connect(base_url)
+    try:
+        writer.write(garbage)
+        await writer.drain()
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    except ConnectionError:
+        pass  # hung up on before it had sent all of it
+    writer.close()
+    async with httpx.AsyncClient(base_url=base_url) as http:
+        assert (await http.post(GENERATE, json={"prompt": "b"})).status_code == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /v1/images", b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: "])
+async def test_a_client_that_never_ends_its_head_is_hung_up_on_even_while_it_sends(
+    monkeypatch: pytest.MonkeyPatch, client: Client, begun: bytes
+) -> None:
+    monkeypatch.setattr(servers_module, "KEEP_ALIVE_SECONDS", 0.3)
+    async with listening(client) as base_url:
+        reader, writer = await connect(base_url)
+        writer.write(begun)
+        ended = asyncio.create_task(reader.read())
+        while begun and not ended.done():  # drips on
+            writer.write(b"x")
+            await asyncio.sleep(0.02)
+        (outcome,) = await asyncio.gather(ended, return_exceptions=True)
+        assert outcome == b"" or isinstance(outcome, ConnectionError)
+        writer.close()
+
+
+async def test_a_slow_image_and_a_slow_body_outlast_the_time_for_a_head(
+    monkeypatch: pytest.MonkeyPatch, client: Client
+) -> None:
+    monkeypatch.setattr(servers_module, "KEEP_ALIVE_SECONDS", 0.2)
+    client.engine.step_seconds = 0.25
+    body = b'{"prompt": "a"}'
+    async with listening(client) as base_url:
+        reader, writer = await connect(base_url)
+        writer.write(head(GENERATE, len(body)))
+        for byte in body:
+            await asyncio.sleep(0.03)
+            writer.write(bytes([byte]))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_client_that_stops_reading_its_answer_is_cut_off_so_that_a_drain_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers_module, "SEND_STALL_SECONDS", 1.0)
+    client = await make_client(max_pixels=1024 * 1024, default_size="1024x1024")
+    body = b'{"prompt": "a", "n": 4}'
+    async with asyncio.timeout(60), listening(client) as base_url:
+        reader, writer = await connect(base_url)
+        writer.write(head(GENERATE, len(body)) + body)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        # `listening` ends when every answer is sent, or its client is gone.
+    writer.transport.abort()

@@ -306,6 +306,59 @@ async def test_one_failed_image_fails_its_request_and_frees_the_others(client: C
     assert client.engine.tickets == []
 
 
+async def test_one_bad_image_of_several_fails_the_request_and_gives_up_the_rest(client: Client) -> None:
+    client.engine.gate.clear()
+    client.engine.failing_seeds = {11}
+    task = asyncio.create_task(client.generate(seed=10, n=3))
+    await until(lambda: len(client.engine.tickets) == 3)
+    client.engine.gate.set()
+    assert "the latents are not finite" in str(error(await task, 500)["message"])
+    assert client.engine.tickets == []
+    assert await client.value("fluxpool_request_duration_seconds_count", outcome="failed") == 1
+    assert await client.value("fluxpool_images_total", format="png") == 0
+    assert (await client.generate(seed=12)).status_code == 200
+
+
+async def test_an_image_that_cannot_be_encoded_is_a_500_and_is_given_up(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def encode(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(client.edge.encoder, "encode", encode)
+    assert error(await client.generate(n=2), 500)["code"] == "internal_error"
+    assert client.engine.tickets == []
+    assert await client.value("fluxpool_request_duration_seconds_count", outcome="ok") == 0
+
+
+async def test_a_client_that_leaves_while_its_image_is_encoded_is_not_counted_as_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoding = asyncio.Event()
+
+    async def encode(*_: object) -> bytes:
+        encoding.set()
+        await asyncio.Event().wait()
+        return b""
+
+    monkeypatch.setattr(client.edge.encoder, "encode", encode)
+    leaving = asyncio.create_task(client.generate())
+    await encoding.wait()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert client.engine.tickets == []
+    assert await client.value("fluxpool_cancelled_total", stage="respond") == 1
+    assert await client.value("fluxpool_request_duration_seconds_count", outcome="cancelled") == 1
+    assert await client.value("fluxpool_request_duration_seconds_count", outcome="ok") == 0
+
+
+async def test_a_path_or_method_of_any_length_is_quoted_in_part_only(client: Client) -> None:
+    found = error(await client.api.get("/" + "x" * 10_000), 404)
+    assert len(str(found["message"])) < 300
+    found = error(await client.api.request("X" * 10_000, URL), 405)
+    assert len(str(found["message"])) < 300
+
+
 async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.engine, "admit", None)
     found = error(await client.generate(), 500)
@@ -319,6 +372,9 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(client: Client, m
         ({}, None, True),
         ({"x-stainless-read-timeout": "600.0", "x-stainless-retry-count": "0"}, 600, True),
         ({"x-stainless-read-timeout": "5", "x-stainless-retry-count": "1"}, 5, False),
+        ({"x-stainless-timeout": "600"}, 600, True),
+        ({"x-stainless-retry-count": ""}, None, True),
+        ({"x-stainless-retry-count": "many"}, None, False),
         ({"x-stainless-read-timeout": "None"}, None, True),
         ({"x-stainless-read-timeout": "inf"}, None, True),
         ({"x-stainless-read-timeout": "600", "x-request-timeout": "2.5"}, 2.5, True),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server_process import ServerProcess
+from server_process import ADMIN_TOKEN, ServerProcess
 from waiting import until, until_async
 
 SCRIPT = str(Path(__file__).with_name("in_memory_server.py"))
@@ -74,15 +74,106 @@ async def test_a_signal_makes_it_unready_refuse_finish_and_exit_with_0(start: St
     assert server.records("drained")
 
 
-async def test_a_large_response_to_a_slow_reader_is_sent_to_its_last_byte_after_the_signal(start: Start) -> None:
-    server = start(ENGINE_STEP_SECONDS="0.2", FLUXPOOL_MAX_IMAGES="4").wait_ready()
-    body = json.dumps({**BODY, "n": 4, "size": "1024x1024"})
+async def test_the_http_process_never_imports_torch_and_its_kin(start: Start) -> None:
+    server = start().wait_ready()
+    async with httpx.AsyncClient(base_url=server.url()) as http:
+        for image_format in ("png", "jpeg", "webp"):
+            response = await http.post(GENERATE, json={**BODY, "output_format": image_format})
+            assert response.status_code == 200
+        assert (await http.get("/metrics")).status_code == 200
+        assert (await http.get("/openapi.json")).status_code == 200
+        headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+        assert (await http.get(server.url("admin") + "/admin/status", headers=headers)).status_code == 200
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert server.output() == "engine stopped\n"
+
+
+async def connect(server: ServerProcess, *pieces: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, port = server.url().removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
-    head = (
-        f"POST {GENERATE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    writer.write(head.encode() + body.encode())
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    return reader, writer
+
+
+def head(length: int) -> bytes:
+    lines = (f"POST {GENERATE} HTTP/1.1", "host: x", "content-type: application/json", f"content-length: {length}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+async def test_a_request_whose_body_is_still_on_its_way_at_the_signal_is_refused_when_it_is_there(
+    start: Start,
+) -> None:
+    server = start().wait_ready()
+    body = json.dumps(BODY).encode()
+    reader, writer = await connect(server, head(len(body)), body[:10])
+    await until_metric(server, "fluxpool_ready{")
+    server.signal(signal.SIGTERM)
+    server.wait_for("draining")
+    writer.write(body[10:])
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"code":"draining"' in answer
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_clients_that_are_silent_do_not_hold_up_the_end(start: Start) -> None:
+    server = start(BODY_SECONDS="0.5").wait_ready()
+    body = json.dumps(BODY).encode()
+    never, never_writer = await connect(server, head(len(body)), body[:10])
+    idle = [await connect(server), await connect(server, b"GET /healthz HTTP/1.1\r\nhost:")]
+    kept, kept_writer = await connect(server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await kept.readline()).startswith(b"HTTP/1.1 200")
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert (await never.read()).startswith(b"HTTP/1.1 408")
+    for _, writer in [*idle, (never, never_writer), (kept, kept_writer)]:
+        writer.close()
+
+
+async def test_a_client_that_leaves_during_the_drain_is_not_waited_for(start: Start) -> None:
+    server = start(ENGINE_STEP_SECONDS="3600").wait_ready()
+    body = json.dumps(BODY).encode()
+    _, writer = await connect(server, head(len(body)), body)
+    await until_metric(server, "fluxpool_requests_running{")
+    server.signal(signal.SIGTERM)
+    server.wait_for("draining")
+    writer.close()
+    assert await asyncio.to_thread(server.wait) == 0
+    assert server.records("drained")
+
+
+async def test_clients_that_break_off_anywhere_leave_no_traceback(start: Start) -> None:
+    server = start(ENGINE_STEP_SECONDS="0.05", FLUXPOOL_MAX_PIXELS="1048576").wait_ready()
+    body = json.dumps({**BODY, "n": 4, "size": "1024x1024"}).encode()
+    request = head(len(body)) + body
+    for cut in (0, 1, 20, len(request) - len(body) - 2, len(request) - len(body), len(request) - 1):
+        _, writer = await connect(server, request[:cut])
+        writer.transport.abort()
+    _, writer = await connect(server, request)
+    await until_metric(server, "fluxpool_requests_running{", 4)
+    writer.transport.abort()
+    for garbage in (b"\x00" * 100, b"GET / HTTP/1.1\r\nhost: x\r\n" + b"x: y\r\n" * 50_000):
+        _, writer = await connect(server)
+        writer.write(garbage)
+        writer.transport.abort()
+    reader, writer = await connect(server, request)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.transport.abort()  # most of its answer is not sent yet
+    async with httpx.AsyncClient(base_url=server.url()) as http:
+        assert (await http.post(GENERATE, json=BODY)).status_code == 200
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert not [line for line in server.lines if "Traceback" in line or '"level": "error"' in line]
+
+
+async def test_a_large_response_to_a_slow_reader_is_sent_to_its_last_byte_after_the_signal(start: Start) -> None:
+    server = start(ENGINE_STEP_SECONDS="0.2", FLUXPOOL_MAX_IMAGES="4").wait_ready()
+    body = json.dumps({**BODY, "n": 4, "size": "1024x1024"}).encode()
+    reader, writer = await connect(server, head(len(body)), body)
     headers = await reader.readuntil(b"\r\n\r\n")
     server.signal(signal.SIGTERM)
     length = int(next(line for line in headers.split(b"\r\n") if line.startswith(b"content-length")).split(b":")[1])
@@ -197,11 +288,7 @@ async def test_a_client_that_leaves_is_cancelled_and_logged_as_499(start: Start)
 
 async def test_a_client_that_leaves_while_it_sends_its_body_is_no_bad_request(start: Start) -> None:
     server = start().wait_ready()
-    host, port = server.url().removeprefix("http://").split(":")
-    _, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"POST {GENERATE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n".encode())
-    writer.write(b'content-length: 100\r\n\r\n{"prompt":')
-    await writer.drain()
+    _, writer = await connect(server, head(100), b'{"prompt":')
     writer.close()
     await writer.wait_closed()
     await until(lambda: any(record["path"] == GENERATE for record in server.records("request")))

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fluxpool_inference import contract
+from fluxpool_inference.errors import BodyTimeoutError
 
 REQUEST_ID_HEADER = "x-request-id"
 PROBES = frozenset({contract.PATH_LIVE, contract.PATH_READY, contract.PATH_METRICS})
@@ -81,8 +82,9 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._discard_body()
             self._status = message["status"]
+            if self._status != BodyTimeoutError.status:  # a client that was too slow is not waited for once more
+                await self._discard_body()
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID_HEADER] = self._id
             if self._close:
@@ -102,8 +104,8 @@ class _Exchange:
         client = self._scope.get("client")
         fields = {
             "request_id": self._id,
-            "method": self._scope["method"],
-            "path": self._scope["raw_path"].decode("ascii"),
+            "method": self._scope["method"][:20],
+            "path": self._scope["raw_path"][:200].decode("ascii"),
             "status": self._status,
             "duration_seconds": round(duration_seconds, 4),
             "sent_bytes": self._sent_bytes,

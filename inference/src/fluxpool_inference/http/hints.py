@@ -12,8 +12,8 @@ MAX_TIMEOUT_SECONDS = 86_400.0
 def deadline_seconds(headers: Headers) -> float | None:
     """How long the client will wait, from now: `x-request-timeout`, else what OpenAI's clients send, else None.
 
-    Raises InvalidRequestError for an `x-request-timeout` that is no number of seconds. The SDK's header is no one's
-    wish, so a strange one counts as absent.
+    Python's sends its read timeout, JavaScript's its timeout; both are no one's wish, so a strange one counts as none.
+    Raises InvalidRequestError for an `x-request-timeout` that is no number of seconds.
     """
     explicit = headers.get("x-request-timeout")
     if explicit is not None:
@@ -24,7 +24,7 @@ def deadline_seconds(headers: Headers) -> float | None:
                 param="x-request-timeout",
             )
         return seconds
-    return _seconds(headers.get("x-stainless-read-timeout", ""))
+    return _seconds(headers.get("x-stainless-read-timeout") or headers.get("x-stainless-timeout", ""))
 
 
 def is_first_attempt(headers: Headers) -> bool:

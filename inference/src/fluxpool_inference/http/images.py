@@ -119,8 +119,13 @@ class Images:
         return [task.result() for task in tasks]
 
     async def _finish(self, ticket: Ticket, generation: Generation) -> _Finished:
-        with await ticket.result() as image:
+        image = await ticket.result()
+        try:
             encoded = await self._encoder.encode(image.pixels, generation.image_format, generation.quality)
+        except BaseException:
+            ticket.cancel()  # before its pixels are released, which says that it was answered
+            raise
+        with image:
             return _Finished(encoded, image.request.seed, image.timings.wait_seconds, image.truncated_tokens)
 
     def _reply(self, generation: Generation, finished: Sequence[_Finished]) -> Response:

@@ -73,11 +73,11 @@ async def http_error(request: Request, error: Exception) -> Response:
     """The reply for what Starlette's router refuses: an unknown path or method."""
     if not isinstance(error, HTTPException):
         raise error
-    path = request.url.path[:200]
+    path = request.scope["path"][:200]
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
         wrong = MethodNotAllowedError(
-            f"{request.method} is not allowed on {path}; allowed: {allow}.", headers={"allow": allow}
+            f"{request.method[:20]} is not allowed on {path}; allowed: {allow}.", headers={"allow": allow}
         )
         return await api_error(request, wrong)
     if error.status_code == 404:
