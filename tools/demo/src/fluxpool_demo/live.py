@@ -21,7 +21,7 @@ COLUMN_SECONDS = 3.0
 """Of the load's course, in one column of the view."""
 COLUMNS = 50
 """So the whole run fits, in a terminal of 80."""
-LATEST = 5
+LATEST = 8
 COLOURS = {Knob.REPLICAS: "blue", Knob.BATCH_SIZE: "magenta"}
 
 Look = Callable[[], tuple[Figures, Sequence[Decision]]]

@@ -51,7 +51,7 @@ def summarize(run: Recording) -> dict[str, Any]:
                 "what": decision.knob,
                 "before": decision.before,
                 "after": decision.after,
-                "reason": decision.reason,
+                "reason": decision.reason or ("the pool is new" if decision.before is None else ""),
             }
             for decision in run.decisions
         ],

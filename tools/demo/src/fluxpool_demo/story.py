@@ -222,7 +222,7 @@ async def _recorded(
     return Recording(
         command=stage.command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine={"cpus": os.cpu_count(), "processor": machine.machine(), "system": machine.system()},
+        machine=_machine(),
         versions=await _versions(stage),
         scrape_interval_seconds=SCRAPE_SECONDS,
         ready_at=opening.ready_at,
@@ -236,6 +236,12 @@ async def _recorded(
         pacing=await observer.pacing(),
         total_seconds=time.monotonic() - stage.began_at,
     )
+
+
+def _machine() -> dict[str, str | int | None]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+    system = f"{machine.system()} {machine.release()}"
+    return {"cpus": os.cpu_count(), "processor": machine.machine(), "memory_gib": memory, "system": system}
 
 
 async def _versions(stage: Stage) -> dict[str, str]:
