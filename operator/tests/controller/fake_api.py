@@ -118,9 +118,13 @@ class FakeApi:
             "resourceVersion": str(self.version),
         }
         stored = {**made, "metadata": metadata}
-        self.objects[kind.name, metadata["namespace"], metadata["name"]] = stored
+        name = (kind.name, metadata["namespace"], metadata["name"])
+        before, self.objects[name] = self.objects.get(name), stored
         if self._is_seen(kind, stored):
             self.on_its_way.append((kind, copy.deepcopy(stored), False))
+        elif before and self._is_seen(kind, before):
+            # What leaves a watch's selector is told as deleted: as it was, at the version of the change.
+            self.on_its_way.append((kind, merge(before, {"metadata": {"resourceVersion": str(self.version)}}), True))
         return copy.deepcopy(stored)
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Object:

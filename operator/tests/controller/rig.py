@@ -19,6 +19,8 @@ from fluxpool_operator.controller.worker import Worker
 from fluxpool_operator.metrics import Metrics
 from fluxpool_operator.world import Defaults
 
+ROUNDS = 100
+"""Far more rounds of work and events than anything should take to settle."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -68,11 +70,13 @@ class Rig:
     async def work(self) -> list[str]:
         """Work off what is queued now. Returns the writes of that."""
         before = len(self.api.writes)
-        while len(self.queue):
+        for _ in range(ROUNDS):
+            if not len(self.queue):
+                return self.api.writes[before:]
             key, _ = await self.queue.get()
             await self.worker.attempt(key)
             self.queue.done(key)
-        return self.api.writes[before:]
+        raise AssertionError(f"it does not come to an end: {self.api.writes[-5:]}")
 
     async def next(self) -> str:
         """Wait for the next key, and work on it once. Returns the outcome."""
@@ -84,7 +88,9 @@ class Rig:
     async def settle(self) -> list[str]:
         """Work and deliver until nothing happens any more, timers not looked at."""
         before = len(self.api.writes)
-        while len(self.queue) or self.api.on_its_way:
+        for _ in range(ROUNDS):
+            if not len(self.queue) and not self.api.on_its_way:
+                return self.api.writes[before:]
             await self.work()
             self.deliver()
-        return self.api.writes[before:]
+        raise AssertionError(f"it does not settle: {self.api.writes[-5:]}")

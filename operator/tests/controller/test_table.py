@@ -2,7 +2,7 @@
 
 from fluxpool_operator.cluster import kinds
 from fluxpool_operator.controller.keys import PoolKey, pool_of, row_key
-from fluxpool_operator.controller.table import DEAD_REMEMBERED, FOUND_SECONDS, Row, Table
+from fluxpool_operator.controller.table import ENDS_REMEMBERED, FOUND_SECONDS, Row, Table
 
 KEY = PoolKey("default", "demo")
 
@@ -43,11 +43,39 @@ def test_versions_are_compared_as_numbers() -> None:
 def test_what_is_gone_does_not_come_back_by_a_late_answer() -> None:
     table: Table[str] = Table()
     table.put(row("there", 10))
-    table.remove(KEY, "a")
+    table.remove(KEY, "a", version=12)
     table.put(row("the answer to a write before the deletion", 11))
     assert value(table) is None
     assert list(table) == []
     assert KEY not in table
+
+
+def test_what_has_only_left_the_watchs_selector_comes_back_at_a_later_version() -> None:
+    table: Table[str] = Table()
+    table.put(row("with its label", 10))
+    table.remove(KEY, "a", version=12)
+    table.put(row("an answer from before that", 11))
+    assert value(table) is None
+    table.put(row("with its label again", 13))
+    assert value(table) == "with its label again"
+    table.put(row("and later", 14))
+    assert value(table) == "and later"
+
+
+def test_a_late_event_of_having_left_the_selector_takes_away_nothing_newer() -> None:
+    table: Table[str] = Table()
+    table.put(row("our write, with the label", 13))
+    table.remove(KEY, "a", version=12)
+    assert value(table) == "our write, with the label"
+
+
+def test_what_we_have_deleted_never_comes_back() -> None:
+    table: Table[str] = Table()
+    table.put(row("there", 10))
+    table.remove(KEY, "a")
+    table.remove(KEY, "a", version=12)  # the watch says so too
+    table.put(row("on its way out", 13))
+    assert value(table) is None
 
 
 def test_a_successor_of_the_same_name_counts_while_the_dead_one_is_still_there() -> None:
@@ -83,7 +111,7 @@ def test_an_object_that_no_watch_sees_is_known_for_a_while_only() -> None:
 
 def test_the_dead_are_not_remembered_for_ever() -> None:
     table: Table[str] = Table()
-    for number in range(DEAD_REMEMBERED + 1):
+    for number in range(ENDS_REMEMBERED + 1):
         table.remove(KEY, str(number))
     table.put(row("a UID is never used twice, so this is only to look inside", 1, uid="0"))
     assert len(table) == 1

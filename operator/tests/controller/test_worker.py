@@ -94,6 +94,24 @@ def test_a_deleted_child_comes_back_and_an_edited_one_is_put_right() -> None:
     run(main())
 
 
+def test_a_child_whose_label_was_taken_away_gets_it_back_by_one_write_and_is_known_from_then_on() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.api.add_pool()
+        rig.deliver()
+        await rig.settle()
+        secret = rig.api.get(kinds.SECRET, "demo-admin")
+        others = [{"manager": "kubectl", "operation": "Update", "fieldsV1": {}}]
+        rig.api.edit(kinds.SECRET, "demo-admin", metadata={**secret["metadata"], "labels": {}, "managedFields": others})
+        rig.deliver()
+        assert await rig.settle() == ["apply Secret demo-admin"]
+        rig.api.edit(kinds.SECRET, "demo-admin", data={}, metadata={**secret["metadata"], "managedFields": others})
+        rig.deliver()
+        assert await rig.settle() == ["apply Secret demo-admin"], "its watch counts again"
+
+    run(main())
+
+
 def test_an_object_of_somebody_else_under_a_childs_name_is_found_and_left_alone() -> None:
     async def main() -> None:
         rig = Rig()

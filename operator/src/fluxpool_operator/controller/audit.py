@@ -99,7 +99,7 @@ class Audit:
         # What is newer than the listing was made after it.
         missed = [uid for uid, seen in known.items() if uid not in there and seen <= version]
         for row in self._view.tables[kind].rows_of(missed):
-            self._view.tables[kind].remove(row.key, row.uid)
+            self._view.tables[kind].remove(row.key, row.uid, version)
             self._on_missed()
             log.warning("%s of %s went away without an event", kind.name, row.key)
             self._add(pool_of(kind, row.key))

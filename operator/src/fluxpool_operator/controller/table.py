@@ -3,13 +3,15 @@
 *Read your own writes.* A watch is behind by some milliseconds, or by seconds when the API server is busy. A worker that
 reconciled on that old view would write the same change again, or take back a newer one. So the API server's answer to
 a write is put here at once, and what the watch brings is dropped while it is older than what is here. (resourceVersions
-of one kind are compared as numbers: KEP-5504 promises that they can be.) A UID that is gone never comes back, so a late
-answer or event cannot raise the dead.
+of one kind are compared as numbers: KEP-5504 promises that they can be.) For the same reason what is gone does not come
+back by an answer or event from before its end. At a later version it may: a watch also tells of a deletion where an
+object has only lost the label that is watched for.
 
 *Objects the watch cannot see* (another label, or none) can lie under a child's name. They are known only from having
 been read, and only for `FOUND_SECONDS`.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +23,7 @@ from fluxpool_operator.controller.keys import PoolKey
 Value = TypeVar("Value")
 
 FOUND_SECONDS = 30.0
-DEAD_REMEMBERED = 2000
+ENDS_REMEMBERED = 2000
 """Far more deletions than can be under way between a write and its event."""
 
 
@@ -48,7 +50,7 @@ class Table(Generic[Value]):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._rows: dict[PoolKey, dict[str, Row[Value]]] = {}
-        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._ends: OrderedDict[str, float] = OrderedDict()
         self._found: dict[PoolKey, tuple[Row[Value], float]] = {}
 
     # ---- reading ----------------------------------------------------------------------------------------------------
@@ -82,7 +84,7 @@ class Table(Generic[Value]):
 
     def put(self, row: Row[Value]) -> None:
         """The object is now this, unless more is known."""
-        if row.uid in self._dead:
+        if row.resource_version <= self._ends.get(row.uid, 0):
             return
         rows = self._rows.setdefault(row.key, {})
         known = rows.get(row.uid)
@@ -93,13 +95,14 @@ class Table(Generic[Value]):
         """The object was read, and the watch does not see it."""
         self._found[row.key] = (row, self._clock() + FOUND_SECONDS)
 
-    def remove(self, key: PoolKey, uid: str) -> None:
-        """The object is gone for good."""
-        self._dead[uid] = None
-        while len(self._dead) > DEAD_REMEMBERED:
-            self._dead.popitem(last=False)
+    def remove(self, key: PoolKey, uid: str, version: float = math.inf) -> None:
+        """The object is gone since that version; for good where none is given."""
+        self._ends[uid] = max(version, self._ends.get(uid, 0))
+        while len(self._ends) > ENDS_REMEMBERED:
+            self._ends.popitem(last=False)
         rows = self._rows.get(key, {})
-        rows.pop(uid, None)
+        if uid in rows and rows[uid].resource_version <= version:
+            del rows[uid]
         if not rows:
             self._rows.pop(key, None)
 

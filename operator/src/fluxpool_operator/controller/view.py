@@ -58,7 +58,7 @@ class View:
         """A watch says that the object is now this, or was this when it was deleted. Returns the key of its row."""
         row = row_of(kind, body)
         if deleted:
-            self.tables[kind].remove(row.key, row.uid)
+            self.tables[kind].remove(row.key, row.uid, row.resource_version)
         else:
             self.tables[kind].put(row)
         return row.key
