@@ -11,8 +11,8 @@ from fluxpool_demo import scenario
 _KUBECTL = f"kubectl --namespace {scenario.NAMESPACE}"
 _PORT = 8080
 _SAVE = (
-    "import base64, json, sys; image = json.load(sys.stdin)['data'][0]['b64_json']; "
-    "open('out/demo/fox.png', 'wb').write(base64.b64decode(image))"
+    'import base64, json, sys; image = json.load(sys.stdin)["data"][0]["b64_json"]; '
+    'open("out/demo/fox.png", "wb").write(base64.b64decode(image))'
 )
 
 
@@ -56,8 +56,9 @@ def _load() -> list[str]:
     address = f"$({_KUBECTL} get service {scenario.POOL} --output jsonpath={{.spec.clusterIP}})"
     return [
         "# a load of your own, from inside the cluster's network",
-        f"tools/cluster/run tests/.venv/bin/fluxpool-bench http://{address}/v1 --model {scenario.MODEL} \\",
-        f"  --size {scenario.SIZE} --steps {scenario.STEPS} --rate 5 --requests 300",
+        f"address={address}",
+        "tools/cluster/run tests/.venv/bin/fluxpool-bench http://$address/v1 \\",
+        f"  --model {scenario.MODEL} --size {scenario.SIZE} --steps {scenario.STEPS} --rate 5 --requests 300",
     ]
 
 
