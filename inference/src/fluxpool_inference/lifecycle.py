@@ -8,6 +8,7 @@ event loop; the device is another process's.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Coroutine
@@ -20,6 +21,8 @@ from fluxpool_inference.settings import ServeSettings
 from fluxpool_inference.version import VERSION
 
 UNFINISHED_EXIT_CODE = 1
+DROP_SECONDS = 1.0
+"""So long is waited for clients to take the news that they waited in vain."""
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +93,20 @@ class _Service:
                 finished = await _first(self._finish(), self._aborting)
         except TimeoutError:
             logger.error("drain_seconds have passed; what is not answered is dropped")  # noqa: TRY400 - not a bug
+            await self._drop()
             return UNFINISHED_EXIT_CODE
         if not finished:
             logger.error("a second signal; what is not answered is dropped")
+            await self._drop()
             return 128 + self._signal
         logger.info("drained")
         return 0
+
+    async def _drop(self) -> None:
+        self._edge.readiness.drop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DROP_SECONDS):
+                await self._servers.close()
 
     async def _finish(self) -> None:
         await self._edge.engine.drain()

@@ -1,5 +1,6 @@
 """Whether this server takes requests now, and if not, why: what `/readyz`, `fluxpool_ready` and each 503 say."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Readiness:
         self._status = status
         self._began = time.monotonic()
         self._draining = False
+        self._dropping = asyncio.Event()
 
     def start_draining(self) -> None:
         """From now on nothing new is taken."""
@@ -40,6 +42,15 @@ class Readiness:
     def draining(self) -> bool:
         """Whether `start_draining` was called."""
         return self._draining
+
+    def drop(self) -> None:
+        """From now on nothing is finished either."""
+        self._dropping.set()
+
+    async def dropped(self) -> Unready:
+        """Wait until requests are no longer finished; what those who wait are told then."""
+        await self._dropping.wait()
+        return Unready(Refusal.DRAINING, "The server had to end before the request was done.", 1)
 
     def problem(self) -> Unready | None:
         """Why requests are refused now; None if they are taken."""

@@ -16,6 +16,9 @@ KEEP_ALIVE_SECONDS = 75
 SEND_STALL_SECONDS = 60.0
 """A client that takes nothing of its answer for so long is cut off: it holds memory, and a drain waits for it."""
 
+ABORT_SECONDS = 1.0
+"""So long may the handlers of dropped connections take to notice."""
+
 
 class _Protocol(H11Protocol):
     """Hangs up on a client that does not send a request's head, for which uvicorn would wait without end."""
@@ -99,15 +102,20 @@ class Servers:
         """Accept no more, let every exchange that has begun end, its last byte sent, and return then."""
         for server, _ in self._servers:
             server.should_exit = True
-        await asyncio.gather(*self._serving)
+        await asyncio.wait(self._serving)  # unlike gather, it lets them go on if it is cancelled
 
     async def abort(self) -> None:
         """Drop everything. Harmless after `close`."""
         for task in self._serving:
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-        for _, bound in self._servers:
+        ending = set(self._serving)
+        for server, bound in self._servers:
             bound.close()
+            ending |= server.server_state.tasks
+            for connection in server.server_state.connections:
+                connection.transport.abort()
+        if ending:
+            await asyncio.wait(ending, timeout=ABORT_SECONDS)
 
 
 def _bind(host: str, port: int) -> socket.socket:

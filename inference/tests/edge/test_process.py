@@ -194,11 +194,11 @@ async def test_a_second_signal_ends_it_at_once(start: Start) -> None:
         server.wait_for("draining")
         server.signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.wait) == 128 + signal.SIGTERM
-        (outcome,) = await asyncio.gather(admitted, return_exceptions=True)
-    assert isinstance(outcome, httpx.TransportError) or (
-        isinstance(outcome, httpx.Response) and outcome.status_code == 500
-    )
+        dropped = await admitted
+    assert (dropped.status_code, dropped.json()["error"]["code"]) == (503, "draining")
+    assert "had to end" in dropped.json()["error"]["message"]
     assert server.output() == "engine stopped\n"
+    assert not [line for line in server.lines if "Traceback" in line]
 
 
 async def test_what_is_not_done_in_drain_seconds_is_dropped_and_told_by_the_exit_code(start: Start) -> None:
@@ -208,8 +208,22 @@ async def test_what_is_not_done_in_drain_seconds_is_dropped_and_told_by_the_exit
         await until_metric(server, "fluxpool_requests_running{")
         server.signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.wait) == 1
-        await asyncio.gather(admitted, return_exceptions=True)
+        assert (await admitted).status_code == 503
     assert server.records("drain_seconds have passed; what is not answered is dropped")
+
+
+async def test_an_answer_that_nobody_takes_does_not_outlast_a_second_signal(start: Start) -> None:
+    server = start(FLUXPOOL_MAX_PIXELS="1048576").wait_ready()
+    body = json.dumps({**BODY, "n": 4, "size": "1024x1024"}).encode()
+    reader, writer = await connect(server, head(len(body)), body)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    server.signal(signal.SIGTERM)
+    server.wait_for("draining")
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait) == 128 + signal.SIGTERM
+    writer.transport.abort()
+    assert server.output() == "engine stopped\n"
+    assert not [line for line in server.lines if "Traceback" in line or "ResourceWarning" in line]
 
 
 def test_an_engine_that_cannot_start_exits_with_3_and_leaves_the_reason(start: Start, tmp_path: Path) -> None:

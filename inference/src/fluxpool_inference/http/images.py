@@ -29,7 +29,7 @@ from fluxpool_inference.http.generation_fields import Bounds
 from fluxpool_inference.http.hints import deadline_seconds, is_first_attempt
 from fluxpool_inference.http.replies import ImagesReply
 from fluxpool_inference.metrics import Metrics
-from fluxpool_inference.readiness import Readiness
+from fluxpool_inference.readiness import Readiness, Unready
 
 TRUNCATED_HEADER = "x-fluxpool-truncated-tokens"
 """How many T5 tokens of the prompt did not fit and had no effect; absent if none."""
@@ -84,7 +84,7 @@ class Images:
             images=len(generation.images), size=str(generation.size), steps=first.steps, seed=first.seed
         )
         work = self._make(generation, request.headers, deadline)
-        finished = await _unless_disconnected(request.receive, work)
+        finished = await self._unless_in_vain(request.receive, work)
         facts(request)["wait_seconds"] = round(max(image.wait_seconds for image in finished), 4)
         return self._reply(generation, finished)
 
@@ -96,9 +96,27 @@ class Images:
         unready = self._readiness.problem()
         if unready:
             self._metrics.refused(unready.reason)
-            raise UnavailableError(
-                unready.message, code=unready.reason, retry_after_seconds=unready.retry_after_seconds
-            )
+            raise _unavailable(unready)
+
+    async def _unless_in_vain(self, receive: Receive, work: Coroutine[object, object, T]) -> T:
+        """The result of `work`, which is cancelled if the client goes away or the server drops what it has admitted.
+
+        Raises ClientGoneError or UnavailableError then.
+        """
+        making = asyncio.create_task(work)
+        gone = asyncio.create_task(_disconnected(receive))
+        dropped = asyncio.create_task(self._readiness.dropped())
+        try:
+            await asyncio.wait({making, gone, dropped}, return_when=asyncio.FIRST_COMPLETED)
+            if making.done():
+                return making.result()
+            if dropped.done():
+                raise _unavailable(dropped.result())
+            raise ClientGoneError("The client closed the connection.")
+        finally:
+            for task in (making, gone, dropped):
+                task.cancel()
+            await asyncio.gather(making, gone, dropped, return_exceptions=True)
 
     async def _make(self, generation: Generation, headers: Headers, deadline: float | None) -> list[_Finished]:
         try:
@@ -146,19 +164,8 @@ def _refusal(rejected: Rejected) -> ApiError:
     return kind(rejected.message, code=rejected.reason.value, retry_after_seconds=rejected.retry_after_seconds)
 
 
-async def _unless_disconnected(receive: Receive, work: Coroutine[object, object, T]) -> T:
-    """The result of `work`; it is cancelled, and ClientGoneError raised, if the client goes away first."""
-    making = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(receive))
-    try:
-        await asyncio.wait({making, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not making.done():
-            raise ClientGoneError("The client closed the connection.")
-        return making.result()
-    finally:
-        making.cancel()
-        gone.cancel()
-        await asyncio.gather(making, gone, return_exceptions=True)
+def _unavailable(unready: Unready) -> UnavailableError:
+    return UnavailableError(unready.message, code=unready.reason, retry_after_seconds=unready.retry_after_seconds)
 
 
 async def _disconnected(receive: Receive) -> None:
