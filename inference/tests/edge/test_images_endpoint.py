@@ -10,10 +10,13 @@ import httpx
 import pytest
 from edge_client import Client, make_client
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from waiting import until
 
 from fluxpool_inference.engine import Rejected, RejectReason
 from fluxpool_inference.http import body as body_module
+from fluxpool_inference.http.replies import http_error
 from fluxpool_inference.values import ModelInfo
 
 URL = "/v1/images/generations"
@@ -278,11 +281,19 @@ async def test_an_unknown_path_is_a_404_and_a_wrong_method_a_405(client: Client)
     assert response.headers["allow"] == "POST"
 
 
+async def test_whatever_else_the_framework_refuses_has_the_same_shape() -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
+    reply = await http_error(request, HTTPException(411, "A length is required."))
+    assert reply.status_code == 411
+    assert json.loads(reply.body)["error"]["message"] == "A length is required."
+
+
 @pytest.mark.parametrize("reason", [RejectReason.QUEUE_FULL, RejectReason.WAIT_TOO_LONG, RejectReason.DEADLINE])
 async def test_a_rejection_for_capacity_is_a_429_with_retry_after(client: Client, reason: RejectReason) -> None:
-    client.engine.rejection = Rejected(reason, 12.2, "The wait would be 40 s.")
+    client.engine.rejection = Rejected(reason, 12.2, "the wait would be 40 s")
     response = await client.generate(n=2)
     found = error(response, 429)
+    assert found["message"] == "The wait would be 40 s."
     assert (found["code"], found["type"]) == (reason, "rate_limit_error")
     assert response.headers["retry-after"] == "13"
     assert await client.value("fluxpool_rejected_total", reason=reason) == 1

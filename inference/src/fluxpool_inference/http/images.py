@@ -161,7 +161,8 @@ class Images:
 def _refusal(rejected: Rejected) -> ApiError:
     unavailable = rejected.reason in {RejectReason.DRAINING, RejectReason.NOT_READY}
     kind = UnavailableError if unavailable else OverloadedError
-    return kind(rejected.message, code=rejected.reason.value, retry_after_seconds=rejected.retry_after_seconds)
+    message = f"{rejected.message[:1].upper()}{rejected.message[1:].removesuffix('.')}."
+    return kind(message, code=rejected.reason.value, retry_after_seconds=rejected.retry_after_seconds)
 
 
 def _unavailable(unready: Unready) -> UnavailableError:
