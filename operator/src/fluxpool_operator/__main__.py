@@ -5,7 +5,6 @@ Exit codes: 0 after SIGTERM or when all is well; 1 when a part of the process ha
 """
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -38,11 +37,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(parsed: argparse.Namespace) -> int:
     from fluxpool_operator.controller.process import run  # noqa: PLC0415 - `crd` needs neither kopf nor kubernetes
+    from fluxpool_operator.controller.supervisor import run_process  # noqa: PLC0415
 
     try:
         chosen = settings.load(vars(parsed))
         log.configure(chosen.log_format, chosen.log_level)
-        asyncio.run(run(chosen))
+        run_process(run(chosen))
     except SettingsError as error:
         print(f"fluxpool-operator: {error}", file=sys.stderr)  # noqa: T201 - the log may not be set up
         return 2

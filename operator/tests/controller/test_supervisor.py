@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from controller.virtual_time import now, run
@@ -78,6 +80,32 @@ def test_stopping_cancels_the_work_and_is_no_error() -> None:
 def test_an_error_of_the_work_comes_through() -> None:
     with pytest.raises(ValueError, match="no"):
         run(run_until(asyncio.Event(), failing(ValueError("no"))))
+
+
+def test_what_the_work_leaves_running_does_not_keep_the_process() -> None:
+    script = """
+import asyncio
+from fluxpool_operator.controller.supervisor import run_process
+
+async def stubborn():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            continue
+
+async def main():
+    left = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    raise ValueError("a watch has ended")
+
+try:
+    run_process(main())
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+    assert (done.stdout, done.stderr) == ("a watch has ended\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

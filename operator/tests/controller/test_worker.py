@@ -251,6 +251,11 @@ def test_of_a_deleted_pool_nothing_is_kept() -> None:
         rig.deliver()
         assert await rig.settle() == []
         assert rig.forgotten == [key]
+        for kind, name in ((kinds.SERVICE, "demo"), (kinds.SECRET, "demo-admin")):
+            rig.api.vanish(kind, name)
+            rig.deliver()
+            await rig.settle()
+        assert rig.forgotten == [key], "its children go after it, and tell nothing new"
         assert list(rig.memories) == []
         assert b'pool="demo"' not in rig.metrics.render()
 

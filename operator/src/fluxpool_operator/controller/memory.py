@@ -41,6 +41,6 @@ class Memories:
         """The pools remembered."""
         return iter(list(self._by_key))
 
-    def forget(self, key: PoolKey) -> None:
-        """The pool is gone."""
-        self._by_key.pop(key, None)
+    def forget(self, key: PoolKey) -> bool:
+        """The pool is gone. Returns whether anything was remembered of it."""
+        return self._by_key.pop(key, None) is not None

@@ -10,6 +10,20 @@ from fluxpool_operator.errors import SettingsError, StoppedError
 STOP_SECONDS = 5.0
 
 
+def run_process(main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` to its end, and leave behind what it has not ended itself.
+
+    `asyncio.run` would cancel that and wait until it is done. Watchers of kopf whose parent has failed never are: they
+    are cancelled at the same moment as the task that tells them of a pause, take it for a pause, and start anew.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.set_exception_handler(lambda _loop, _context: None)  # nobody is left to hear of what was left
+        loop.close()
+
+
 def listen_to_signals(stop: asyncio.Event) -> None:
     """Set `stop` on SIGTERM and SIGINT, from now on."""
     loop = asyncio.get_running_loop()

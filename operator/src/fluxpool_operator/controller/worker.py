@@ -144,7 +144,7 @@ class Worker:
 
     def _end(self, key: PoolKey) -> None:
         self._release_upgrade(key)
-        self._memories.forget(key)
-        self._metrics.forget_pool(key.namespace, key.name)
         self._queue.forget(key)
-        self._forget(key)
+        if self._memories.forget(key):
+            self._metrics.forget_pool(key.namespace, key.name)
+            self._forget(key)
