@@ -244,17 +244,19 @@ async def test_the_status_of_a_served_engine_tells_what_was_calibrated(bed: Bed)
 
 
 async def test_a_cancelled_image_frees_its_row_at_the_next_step(make: Make) -> None:
-    bed = make(batch_size=1, **SLOW)
+    bed = make(batch_size=2, **SLOW)
     await bed.engine.start()
-    hog = await admit(bed, steps=LONG, priority=Priority.HIGH, deadline_seconds=300)
-    await bed.until_steps(2)
-    other = await admit(bed, steps=3, priority=Priority.LOW)
-    await bed.until_steps(1)
-    hog.cancel()
-    assert await pixels_of(other) == picture(other.request)
+    victim, kept = await bed.engine.admit([image(steps=LONG, seed=seed) for seed in (1, 2)])
+    waiting = await admit(bed, steps=LONG, priority=Priority.LOW)
+    await until(lambda: bed.facts.rows[-3:] == [2, 2, 2])
+    victim.cancel()
+    await until(lambda: len(bed.facts.waits) == 3)
     ((stage, remaining),) = bed.facts.cancellations
     assert stage is Stage.DENOISE
     assert 0 < remaining < LONG * 0.011
+    kept.cancel()
+    await until(lambda: bed.facts.rows[-1] == 1)
+    waiting.cancel()
     bed.assert_nothing_in_flight()
 
 
@@ -425,6 +427,7 @@ async def test_a_stop_fails_what_is_in_flight_ends_the_worker_and_may_be_repeate
     await bed.engine.stop()
     assert not alive(pid)
     assert bed.state is WorkerState.STOPPED
+    assert bed.engine.status().workers[0].pid is None
     assert bed.facts.exits == [], "it was asked to"
     bed.assert_nothing_in_flight()
     with pytest.raises(Rejected):

@@ -21,6 +21,7 @@ class BusyMeter:
     def add(self, seconds: float) -> None:
         """The worker was busy for so long, until now."""
         now = self._clock()
+        self._forget_before(now - WINDOW_SECONDS)
         self._reports.append((now - seconds, now))
 
     def ratio(self, working_since: float | None) -> float:
@@ -31,12 +32,15 @@ class BusyMeter:
         """
         now = self._clock()
         begin = now - WINDOW_SECONDS
-        while self._reports and self._reports[0][1] <= begin:
-            self._reports.popleft()
+        self._forget_before(begin)
         busy = sum(until - max(since, begin) for since, until in self._reports)
         if working_since is not None:
             busy += now - max(working_since, begin)
         return min(1.0, busy / WINDOW_SECONDS)
+
+    def _forget_before(self, begin: float) -> None:
+        while self._reports and self._reports[0][1] <= begin:
+            self._reports.popleft()
 
 
 class Gpu:

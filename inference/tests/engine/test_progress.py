@@ -1,0 +1,226 @@
+"""What the worker says, applied to the ledger; no process."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import pytest
+from bench import NO_KNEE, image
+from facts import Facts
+
+from fluxpool_inference.engine import RequestFailed, Stage
+from fluxpool_inference.engine import progress as progress_module
+from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.ledger import Entry, Ledger
+from fluxpool_inference.engine.progress import Progress
+from fluxpool_inference.engine.telemetry import BusyMeter
+from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, Ready, RowsLowered, Started, StepDone
+from fluxpool_inference.ipc.pixels import share
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import OnlineCosts
+from fluxpool_inference.scheduling.limits import RowLimits
+
+BUCKET = NO_KNEE.reference
+
+
+@dataclass
+class Desk:
+    ledger: Ledger
+    progress: Progress
+    facts: Facts
+    limits: RowLimits
+    now: list[float]
+
+    def admit(self, steps: int = 2) -> Entry:
+        number = 1 + len(self.facts.admitted_work)
+        future: asyncio.Future[RawImage] = asyncio.get_running_loop().create_future()
+        entry = Entry(number, image(steps=steps), BUCKET, 9.0, self.now[0], 2.0, future)
+        self.ledger.add(entry)
+        self.facts.admitted(2.0, 0.0)
+        return entry
+
+    def say(self, *messages: object, descriptor: int | None = None) -> None:
+        for message in messages:
+            self.progress.hear(message, descriptor)  # type: ignore[arg-type]
+
+    def finish(self, entry: Entry, size: int = 64 * 64 * 3) -> None:
+        done = Finished(entry.number, BUCKET, 0.1, 0.2, 0.3, 4)
+        self.say(done, descriptor=share(memoryview(bytes(size))))
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    ledger, facts, now = Ledger(), Facts(), [100.0]
+    limits = RowLimits(NO_KNEE, 8)
+    meter = BusyMeter(lambda: now[0])
+    costs = OnlineCosts(NO_KNEE)
+    progress = Progress(ledger, costs=costs, limits=limits, meter=meter, observer=facts, clock=lambda: now[0])
+    return Desk(ledger, progress, facts, limits, now)
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not read
+
+
+async def test_an_image_goes_through_its_stages_and_its_work_goes_down(desk: Desk) -> None:
+    entry = desk.admit()
+    step = NO_KNEE.step_seconds(BUCKET, 1)
+    seen: list[tuple[Stage, float]] = []
+
+    def note() -> None:
+        seen.append((entry.stage, entry.remaining_work(NO_KNEE)))
+
+    note()
+    for message in (
+        Started(entry.number, 100.5),
+        Encoded(entry.number, BUCKET, False, 0.1),
+        StepDone((entry.number,), BUCKET, 1.0, None),
+        StepDone((entry.number,), BUCKET, 1.0, None),
+    ):
+        desk.say(message)
+        note()
+    desk.finish(entry)
+    note()
+    assert seen == [
+        (Stage.QUEUE, pytest.approx(0.1 + 2 * step + 0.1)),
+        (Stage.ENCODE, pytest.approx(0.1 + 2 * step + 0.1)),
+        (Stage.DENOISE, pytest.approx(2 * step + 0.1)),
+        (Stage.DENOISE, pytest.approx(step + 0.1)),
+        (Stage.DECODE, pytest.approx(0.1)),
+        (Stage.RESPOND, 0.0),
+    ]
+    assert desk.facts.waits == [0.5]
+    assert sum(desk.facts.busy_seconds) == pytest.approx(0.1 + 2.0 + 0.3)
+    entry.result.result().release()
+    assert desk.facts.in_flight == 0
+
+
+async def test_words_about_images_that_are_gone_count_as_work_and_change_nothing_else(desk: Desk) -> None:
+    gone = desk.admit()
+    desk.ledger.remove(gone)
+    files = open_files()
+    desk.say(
+        Started(gone.number, 100.0),
+        Encoded(gone.number, BUCKET, True, 0.1),
+        StepDone((gone.number,), BUCKET, 1.0, None),
+        Failed(gone.number, "too late"),
+    )
+    desk.finish(gone)
+    assert open_files() == files
+    assert sum(desk.facts.busy_seconds) == pytest.approx(1.4)
+    assert (desk.facts.waits, desk.facts.failures, desk.facts.finishes) == ([], [], [])
+
+
+async def test_an_image_whose_waiter_was_cancelled_in_this_moment_is_dropped(desk: Desk) -> None:
+    entry = desk.admit()
+    entry.result.cancel()
+    files = open_files()
+    desk.finish(entry)
+    assert open_files() == files
+    assert desk.ledger.get(entry.number) is entry, "its ticket takes it out, as cancelled"
+    assert entry.image is None
+
+
+async def test_a_failure_ends_an_image_once(desk: Desk) -> None:
+    entry = desk.admit()
+    desk.say(Failed(entry.number, "no"), Failed(entry.number, "no"))
+    with pytest.raises(RequestFailed, match="no"):
+        await entry.result
+    assert len(desk.facts.failures) == 1
+    await desk.ledger.empty()
+
+
+async def test_pixels_that_cannot_be_mapped_fail_their_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(descriptor: int) -> None:
+        os.close(descriptor)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(progress_module, "take", take)
+    entry = desk.admit()
+    desk.finish(entry)
+    with pytest.raises(RequestFailed, match="Too many open files"):
+        await entry.result
+    assert len(desk.facts.failures) == 1
+    await desk.ledger.empty()
+
+
+async def test_a_wait_is_told_once_whoever_begins(desk: Desk) -> None:
+    entry = desk.admit()
+    desk.say(Started(entry.number, 101.0))
+    entry.interrupt()
+    desk.say(Started(entry.number, 105.0))
+    assert desk.facts.waits == [1.0]
+    assert entry.wait_seconds == 1.0
+
+
+async def test_lowered_rows_are_taken_over(desk: Desk) -> None:
+    desk.say(RowsLowered(BUCKET, 3))
+    assert desk.limits(BUCKET) == 3
+    assert desk.limits(Bucket(8, 8, 32)) == 8
+
+
+async def test_paced_steps_are_told_apart(desk: Desk) -> None:
+    for overran in (None, False, True):
+        desk.say(StepDone((), BUCKET, 1.0, overran))
+    assert desk.facts.overruns == [False, True]
+
+
+async def test_a_word_that_only_a_start_has_is_an_error(desk: Desk) -> None:
+    with pytest.raises(TypeError, match="Ready"):
+        desk.say(Ready(None, NO_KNEE, None, None, {}))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="descriptor"):
+        desk.say(Finished(1, BUCKET, 0.1, 0.2, 0.3, 4))
+
+
+# ---- the ledger
+
+
+async def test_the_ledger_is_empty_when_the_last_entry_has_left(desk: Desk) -> None:
+    await desk.ledger.empty()
+    first, second = desk.admit(), desk.admit()
+    waiting = asyncio.create_task(desk.ledger.empty())
+    desk.ledger.remove(first)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    desk.ledger.remove(second)
+    await waiting
+
+
+async def test_the_load_is_what_waits_and_what_runs(desk: Desk) -> None:
+    waiting, running, answering = desk.admit(), desk.admit(), desk.admit(steps=1)
+    desk.say(StepDone((running.number, answering.number), BUCKET, 1.0, None))
+    desk.finish(answering)
+    load = desk.ledger.load(NO_KNEE)
+    assert (load.waiting, load.running) == (1, 2)
+    assert load.queued_work_seconds == waiting.remaining_work(NO_KNEE)
+    assert load.running_work_seconds == running.remaining_work(NO_KNEE)
+    assert desk.ledger.not_started == 2, "nobody said Started"
+    assert [entry.number for entry in desk.ledger.unfinished] == [waiting.number, running.number]
+    answering.result.result().release()
+
+
+# ---- busy time
+
+
+def test_the_busy_share_is_that_of_the_last_seconds() -> None:
+    now = [1000.0]
+    meter = BusyMeter(lambda: now[0])
+    assert meter.ratio(None) == 0
+    meter.add(1.0)
+    assert meter.ratio(None) == pytest.approx(0.2)
+    now[0] += 4.5
+    assert meter.ratio(None) == pytest.approx(0.1), "half of it is older than five seconds"
+    assert meter.ratio(now[0] - 2) == pytest.approx(0.5), "with two seconds of what is not reported yet"
+    assert meter.ratio(now[0] - 60) == 1.0
+    now[0] += 60
+    assert meter.ratio(None) == 0
+
+
+def test_reports_that_nobody_asks_for_are_forgotten() -> None:
+    now = [0.0]
+    meter = BusyMeter(lambda: now[0])
+    for _ in range(1000):
+        now[0] += 1.0
+        meter.add(0.5)
+    assert len(meter._reports) <= 6
+    assert meter.ratio(None) == pytest.approx(0.5)
