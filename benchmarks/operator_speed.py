@@ -18,11 +18,9 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-import httpx
 from record import Aim, Part, at_most, record, reported
 
 from fluxpool_demo import install, scenario
@@ -32,10 +30,9 @@ from fluxpool_demo.kube import Kube, condition, connect
 from fluxpool_demo.load import ImageClient, ImageJob, OpenLoop, image_client
 from fluxpool_demo.observe import Observer
 from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
-from fluxpool_demo.prometheus import Prometheus
 from fluxpool_demo.record import Knob
 from fluxpool_demo.schedule import Schedule, Step, constant_arrivals
-from fluxpool_demo.story import THE_POOL, at_rest
+from fluxpool_demo.story import THE_POOL, applied, at_rest
 
 SCALE_WRITE_AIM_SECONDS = 5.0
 CALM = Step("calm", 5, 1.0)
@@ -88,7 +85,7 @@ async def main(options: argparse.Namespace) -> int:
 
 async def _round(kube: Kube, chosen: Platform, access: Access, scrape_seconds: int, chance: random.Random) -> Round:
     patience = 60 + 4 * scrape_seconds
-    async with _applied(kube, chosen, access) as observer:
+    async with applied(kube, chosen, access) as observer:
         await _until(lambda: condition({"status": observer.status}, "Ready").get("status") == "True", "Ready", patience)
         to_ready = observer.now
         url = await access.url(scenario.NAMESPACE, scenario.POOL, "http")
@@ -143,20 +140,6 @@ def _rise(observer: Observer, knob: Knob, since: float) -> float | None:
     rises = (change.at for change in observer.changes if change.knob is knob and change.is_rise and change.at >= since)
     first = next(rises, None)
     return None if first is None else round(first - since, 2)
-
-
-@asynccontextmanager
-async def _applied(kube: Kube, chosen: Platform, access: Access) -> AsyncIterator[Observer]:
-    """A new pool, watched from the moment it is applied."""
-    await kube.delete(THE_POOL)
-    await chosen.make_namespace(kube, scenario.NAMESPACE)
-    pool = chosen.pool(scenario.NAMESPACE, scenario.POOL, scenario.spec(chosen.model))
-    url = await access.url(install.SYSTEM_NAMESPACE, install.PROMETHEUS, "http")
-    async with httpx.AsyncClient(base_url=url, timeout=5) as http:
-        observer = Observer(kube, Prometheus(http), scenario.NAMESPACE, scenario.POOL, started_at=time.monotonic())
-        async with observer.watching():
-            await kube.apply(pool)
-            yield observer
 
 
 async def _first_image(client: ImageClient) -> None:

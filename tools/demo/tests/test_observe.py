@@ -1,8 +1,18 @@
 from typing import Any
 
+import httpx
+
 from fluxpool_demo.observe import Note, Observer, explained
-from fluxpool_demo.prometheus import BATCH_SIZE, RUNNING, WAITING, Reading
-from fluxpool_demo.record import Decision, Knob
+from fluxpool_demo.prometheus import (
+    BATCH_SIZE,
+    PACE_OVERRUNS,
+    PACE_STEPS,
+    RUNNING,
+    WAITING,
+    Prometheus,
+    Reading,
+)
+from fluxpool_demo.record import Decision, Knob, Pacing
 
 
 def observer() -> Observer:
@@ -137,3 +147,19 @@ def test_a_change_is_explained_by_its_half_of_the_nearest_event() -> None:
 def test_an_event_of_another_time_or_another_number_explains_nothing() -> None:
     notes = [Note(10, "ScaledUp", "replicas 1 -> 2: load"), Note(90, "ScaledUp", "replicas 1 -> 4: load")]
     assert [change.reason for change in explained([Decision(10, Knob.REPLICAS, 1, 4)], notes)] == [""]
+
+
+async def test_the_pace_counts_steps_of_our_own_pods_also_of_those_that_have_gone() -> None:
+    counters = {PACE_STEPS: {"a": 100, "b": 20, "of a pool before": 999}, PACE_OVERRUNS: {"a": 1, "b": 2}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        [values] = [values for name, values in counters.items() if name in request.url.params["query"]]
+        series = [{"metric": {"fluxpool_pod_uid": uid}, "value": [0, str(value)]} for uid, value in values.items()]
+        return httpx.Response(200, json={"data": {"result": series}})
+
+    async with httpx.AsyncClient(base_url="http://prometheus", transport=httpx.MockTransport(answer)) as http:
+        seen = observer()
+        seen.prometheus = Prometheus(http)
+        seen._see_pod("ADDED", pod("a", ready=True))
+        seen._see_pod("DELETED", pod("b", ending=True))
+        assert await seen.pacing() == Pacing(steps=120, overruns=3)

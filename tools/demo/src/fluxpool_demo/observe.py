@@ -93,11 +93,13 @@ class Observer:
         Raises:
             UnreachableError: Prometheus does not answer.
         """
-        steps, overruns = [
-            sum(reading.value for reading in await self.prometheus.query(f"max_over_time({selector}[1h])"))
-            for selector in (of_pool(self.namespace, self.pool, metric) for metric in (PACE_STEPS, PACE_OVERRUNS))
-        ]
-        return Pacing(round(steps), round(overruns))
+        return Pacing(round(await self._highest(PACE_STEPS)), round(await self._highest(PACE_OVERRUNS)))
+
+    async def _highest(self, counter: str) -> float:
+        """Its highest value in each pod that we have seen, summed; a pool of that name before ours is not counted."""
+        selector = of_pool(self.namespace, self.pool, counter)
+        readings = await self.prometheus.query(f"max_over_time({selector}[1h])")
+        return sum(reading.value for reading in readings if reading.labels.get(POD_UID) in self.pods)
 
     async def _follow(self, kind: str, see: Callable[[str, Object], None]) -> None:
         while True:

@@ -108,7 +108,7 @@ async def play(terminal: Terminal, typed: str, began_at: float, *, tidy: bool) -
 
 async def _acts(stage: Stage) -> tuple[Recording, Sequence[Picture]]:
     async with AsyncExitStack() as stack:
-        observer = await stack.enter_async_context(_applied(stage))
+        observer = await stack.enter_async_context(applied(stage.kube, stage.platform, stage.access))
         await _wait_until_ready(stage)
         ready_at = observer.now
         stage.terminal.say(f"Ready after {ready_at:.1f} s")
@@ -123,18 +123,16 @@ async def _acts(stage: Stage) -> tuple[Recording, Sequence[Picture]]:
 
 
 @asynccontextmanager
-async def _applied(stage: Stage) -> AsyncIterator[Observer]:
-    """A fresh pool, watched from the moment it is applied."""
-    await stage.kube.delete(THE_POOL)
-    await stage.platform.make_namespace(stage.kube, scenario.NAMESPACE)
-    pool = stage.platform.pool(scenario.NAMESPACE, scenario.POOL, scenario.spec(stage.platform.model))
-    url = await stage.access.url(install.SYSTEM_NAMESPACE, install.PROMETHEUS, "http")
+async def applied(kube: Kube, platform: Platform, access: Access) -> AsyncIterator[Observer]:
+    """The pool in a namespace made anew, watched from the moment it is applied. Pods of an earlier one have gone."""
+    await kube.delete(Ref("Namespace", None, scenario.NAMESPACE))
+    await platform.make_namespace(kube, scenario.NAMESPACE)
+    pool = platform.pool(scenario.NAMESPACE, scenario.POOL, scenario.spec(platform.model))
+    url = await access.url(install.SYSTEM_NAMESPACE, install.PROMETHEUS, "http")
     async with httpx.AsyncClient(base_url=url, timeout=5) as http:
-        observer = Observer(
-            stage.kube, Prometheus(http), scenario.NAMESPACE, scenario.POOL, started_at=time.monotonic()
-        )
+        observer = Observer(kube, Prometheus(http), scenario.NAMESPACE, scenario.POOL, started_at=time.monotonic())
         async with observer.watching():
-            await stage.kube.apply(pool)
+            await kube.apply(pool)
             yield observer
 
 
