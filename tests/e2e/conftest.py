@@ -14,19 +14,19 @@ from e2e.day import Day, live_through
 from e2e.ledger import Ledger
 from e2e.pools import NAMESPACE, TROUBLE
 from e2e.stage import Stage
-from e2e.troubles import SpareGpus, apply_troubles
+from e2e.troubles import SpareGpus, apply_troubles, repeat_an_event
 from e2e.waiting import answer
 from fluxpool_cluster import layout
 from fluxpool_demo import install
-from fluxpool_demo.kube import Kube, Ref, connect, current_context
+from fluxpool_demo.kube import Kube, Object, Ref, connect, current_context
 from fluxpool_demo.platform import Platform, prepare
 
 ORDER = (
     "test_install",
     "test_day",
     "test_upgrade",
-    "test_problems",
     "test_deletion",
+    "test_problems",
     "test_rules_are_used",
     "test_ledger",
     "test_uninstall",
@@ -113,6 +113,12 @@ def spare_gpus(platform: Platform) -> Iterator[SpareGpus]:
 async def troubles(stage: Stage, spare_gpus: SpareGpus) -> Sequence[str]:
     """Names of pools that cannot work. What they say comes with time, so they are there from early on."""
     return await apply_troubles(stage)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def counted(stage: Stage, troubles: Sequence[str]) -> Sequence[Object]:
+    """Events of one of them, of which one has been counted anew instead of written anew."""
+    return await repeat_an_event(stage)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -18,6 +18,7 @@ from e2e.pools import (
     NAMESPACE,
     POOL,
     REPLICAS_RATE,
+    SHARE_RATE,
     STEPS,
     environment,
     spec,
@@ -30,8 +31,7 @@ from fluxpool_demo.record import Decision, Knob, Pacing, PodRecord, Sample
 
 THE_POOL = Ref("FluxPool", NAMESPACE, POOL)
 SHARE_SECONDS = 10.0
-SHARE_RATE = 20.0
-"""Images of one step: so many that chance alone moves no share by 15 points (standard deviation 3.5)."""
+"""At SHARE_RATE so many images that chance alone moves no share by 15 points: their standard deviation is 4."""
 
 
 @dataclass(frozen=True)

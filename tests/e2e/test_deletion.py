@@ -7,7 +7,7 @@ from e2e.stage import Stage, metrics_of
 from e2e.waiting import answer
 from fluxpool_demo.observe import POOL_LABEL
 
-REQUESTS = 16
+REQUESTS = 8
 REQUEST_STEPS = 8
 PRE_STOP_SECONDS = 5
 KINDS = "deployments,replicasets,pods,services,endpointslices,secrets,poddisruptionbudgets,servicemonitors"
@@ -33,7 +33,7 @@ async def test_a_deleted_pool_answers_what_it_has_admitted_and_leaves_nothing(da
 
 
 def all_admitted(metrics: dict[str, float]) -> bool:
-    return metrics["fluxpool_requests_waiting"] + metrics["fluxpool_requests_running"] >= REQUESTS - 2
+    return metrics["fluxpool_requests_waiting"] + metrics["fluxpool_requests_running"] == REQUESTS
 
 
 async def left() -> set[str]:

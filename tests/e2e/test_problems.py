@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from chart.kube import get
 from e2e.pools import TROUBLE
 from e2e.stage import Stage
-from e2e.troubles import NO_IMAGE
+from e2e.troubles import NO_IMAGE, warning_events
 from fluxpool_demo.kube import Object, Ref, condition, is_true
 
 NOWHERE = "/nowhere/flux"
@@ -53,6 +52,11 @@ async def test_a_child_that_the_api_server_refuses_is_told_in_its_words(troubles
     assert any(re.search(r'volumeMounts\[\d+\]\.name: Not found: "nothing"', note) for note in notes), notes
 
 
+async def test_an_event_that_repeats_is_counted_and_not_written_again(counted: Sequence[Object]) -> None:
+    newest = max(counted, key=lambda event: event["eventTime"])
+    assert newest["series"]["count"] > 1
+
+
 async def stalled(stage: Stage, name: str, seconds: float) -> Object:
     pool = await stage.kube.wait(
         Ref("FluxPool", TROUBLE, name), lambda pool: is_true(pool, "Stalled"), "Stalled", seconds
@@ -62,9 +66,8 @@ async def stalled(stage: Stage, name: str, seconds: float) -> Object:
 
 
 def warnings(pool: str, reason: str) -> list[str]:
-    """What events of the pool say, as `kubectl describe` shows them."""
-    regarding = f"--field-selector=regarding.kind=FluxPool,regarding.name={pool},reason={reason},type=Warning"
-    return [event["note"] for event in get("events.v1.events.k8s.io", f"--namespace={TROUBLE}", regarding)["items"]]
+    """What events of the pool say."""
+    return [event["note"] for event in warning_events(pool, reason)]
 
 
 def moment(text: str) -> datetime:

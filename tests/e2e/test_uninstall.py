@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import yaml
 
 from chart.helm import helm
-from chart.kube import get, kubectl
+from chart.kube import get, kubectl, wait_for
 from e2e.pools import TROUBLE
 from e2e.stage import Stage
 from fluxpool_demo import install
@@ -20,6 +20,7 @@ async def test_nothing_stays_but_the_kind_and_the_pools_of_it(troubles: Sequence
     installed = helm("get", "manifest", install.RELEASE, NAMESPACE)
     helm("uninstall", install.RELEASE, NAMESPACE, "--wait")
     assert names(given=list(yaml.safe_load_all(installed))) == {CRD}
+    wait_for("the end of the pods", lambda: names("pods", NAMESPACE) == set())
     assert names(KINDS, NAMESPACE) == OF_THE_NAMESPACE
     pools = get("fluxpools", f"--namespace={TROUBLE}")["items"]
     assert {pool["metadata"]["name"] for pool in pools} >= set(troubles)

@@ -1,6 +1,7 @@
 """Pools that cannot work, each for another reason."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from chart.kube import get, kubectl
 from e2e.pools import SPARE, SPARES, TROUBLE, broken
 from e2e.stage import Stage
 from e2e.waiting import answer
-from fluxpool_demo.kube import Ref
+from fluxpool_demo.kube import Object, Ref
 
 MOST_GPUS = 16
 """Per pod, by the FluxPool's schema; more than the lab's node has."""
@@ -57,3 +58,23 @@ async def apply_troubles(stage: Stage) -> Sequence[str]:
     another = {"env": [{"name": "PYTHONHOME", "value": "/elsewhere"}]}
     await stage.kube.patch(Ref("FluxPool", TROUBLE, "rollout"), {"spec": {"template": another}})
     return list(POOLS)
+
+
+def warning_events(pool: str, reason: str) -> list[Object]:
+    """Warnings about a pool, as `kubectl describe` shows them."""
+    regarding = f"--field-selector=regarding.kind=FluxPool,regarding.name={pool},reason={reason},type=Warning"
+    return list(get("events.v1.events.k8s.io", f"--namespace={TROUBLE}", regarding)["items"])
+
+
+async def repeat_an_event(stage: Stage) -> Sequence[Object]:
+    """Make the operator try again what the API server refuses, until it has counted that in an event.
+
+    It tries again when anything happens to the pool, and counts once a minute at most. Returns the events.
+    """
+
+    async def touched() -> list[Object]:
+        change = {"metadata": {"annotations": {"e2e/touched-at": str(time.monotonic())}}}
+        await stage.kube.patch(Ref("FluxPool", TROUBLE, "refused"), change)
+        return warning_events("refused", "Refused")
+
+    return await answer(touched, lambda events: any("series" in event for event in events), "a count", 90)
