@@ -9,8 +9,8 @@ the speed of a slow GPU and further pods add capacity although all share the mac
       8       0.92 s          3.68 s             2.17    the most there are
 
 The load calls for each knob in turn. 1.3 images per second are more than a pod carries at 2 rows but not at 8: the
-batch size rises, and no replica is needed. 2.8 are a little more than a pod carries at all: replicas follow, and what
-queues in the first pod until they are ready is made in a few seconds. Four pods then carry 6.5 as well.
+batch size rises, and no replica is needed. 3.2 are more than a pod carries at all: replicas follow, and what queues in
+the first pod until they are ready is soon made. Four pods then carry 6.5 as well.
 """
 
 from typing import Any, Final
@@ -26,15 +26,15 @@ STEPS: Final = 4
 SIZE: Final = "64x64"
 MAX_REPLICAS: Final = 4
 LATENCY_SECONDS: Final = 2
-QUEUE_DEPTH: Final = 4
+QUEUE_DEPTH: Final = 5
 RESTING_BATCH_SIZE: Final = 2
 """The most rows at which an image takes no longer than the target."""
-SCALE_DOWN_SECONDS: Final = 15
+SCALE_DOWN_SECONDS: Final = 20
 
 SCHEDULE: Final = Schedule(
-    (Step("calm", 10, 0.5), Step("step up", 20, 1.3), Step("step up", 50, 2.8), Step("step up and hold", 30, 6.5))
+    (Step("calm", 10, 0.5), Step("step up", 20, 1.3), Step("step up", 45, 3.2), Step("step up and hold", 35, 6.5))
 )
-SECONDS_TO_COME_DOWN: Final = 75.0
+SECONDS_TO_COME_DOWN: Final = 80.0
 """After the load: window, preStop, drain, and the batch size's own window."""
 
 FIRST_IMAGES: Final = 6
