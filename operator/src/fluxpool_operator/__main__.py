@@ -42,14 +42,15 @@ def _run(parsed: argparse.Namespace) -> int:
     try:
         chosen = settings.load(vars(parsed))
         log.configure(chosen.log_format, chosen.log_level)
-        run_process(run(chosen))
+        run_process(run(chosen), _say_end)
     except SettingsError as error:
         print(f"fluxpool-operator: {error}", file=sys.stderr)  # noqa: T201 - the log may not be set up
         return 2
-    except StoppedError as error:
-        logging.getLogger(__name__).critical("%s; the process ends, and shall be started again", error)
-        return 1
     return 0
+
+
+def _say_end(error: StoppedError) -> None:
+    logging.getLogger(__name__).critical("%s; the process ends, and shall be started again", error)
 
 
 def _crd(parsed: argparse.Namespace) -> int:

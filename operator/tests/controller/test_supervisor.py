@@ -82,10 +82,12 @@ def test_an_error_of_the_work_comes_through() -> None:
         run(run_until(asyncio.Event(), failing(ValueError("no"))))
 
 
-def test_what_the_work_leaves_running_does_not_keep_the_process() -> None:
+def test_a_part_that_stops_ends_the_process_whatever_else_goes_on() -> None:
     script = """
-import asyncio
-from fluxpool_operator.controller.supervisor import run_process
+import asyncio, sys
+from fluxpool_operator import __main__
+from fluxpool_operator.controller import process
+from fluxpool_operator.errors import StoppedError
 
 async def stubborn():
     while True:
@@ -94,18 +96,18 @@ async def stubborn():
         except asyncio.CancelledError:
             continue
 
-async def main():
+async def run(settings):
     left = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    raise ValueError("a watch has ended")
+    raise StoppedError("a watch has ended")
 
-try:
-    run_process(main())
-except ValueError as error:
-    print(error)
+process.run = run
+sys.exit(__main__.main(["run", "--inference-image", "fluxpool:1", "--log-format", "text"]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
-    assert (done.stdout, done.stderr) == ("a watch has ended\n", "")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("a watch has ended; the process ends, and shall be started again")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -258,6 +258,15 @@ def test_the_autoscalers_event_is_sent_once_with_the_number_it_tells_of() -> Non
     assert cluster.step(seconds=60).events == ()
 
 
+def test_the_first_number_of_a_new_pool_is_no_change_even_if_the_autoscaler_looked_before_there_was_a_deployment() -> (
+    None
+):
+    cluster = FakeCluster(outcome=outcome(1, event=EventFact("Normal", "ScaledUp", "replicas 0 -> 1")))
+    plan = cluster.step()
+    assert cluster.status["desired"]["replicas"] == 1
+    assert plan.events == ()
+
+
 def test_an_old_event_is_not_sent_when_the_user_moves_a_bound() -> None:
     cluster = serving(1)
     cluster.outcome = outcome(2, event=EventFact("Normal", "ScaledUp", "1 to 2"))

@@ -1,8 +1,9 @@
 """Crash-only: the parts of the process run as long as it does, and the first that ends takes all others with it."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fluxpool_operator.errors import SettingsError, StoppedError
@@ -10,18 +11,22 @@ from fluxpool_operator.errors import SettingsError, StoppedError
 STOP_SECONDS = 5.0
 
 
-def run_process(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main` to its end, and leave behind what it has not ended itself.
+def run_process(main: Coroutine[Any, Any, None], say: Callable[[StoppedError], None]) -> None:
+    """Run `main` to its end. If a part of it has stopped, say so and end the process at once, with status 1.
 
-    `asyncio.run` would cancel that and wait until it is done. Watchers of kopf whose parent has failed never are: they
-    are cancelled at the same moment as the task that tells them of a pause, take it for a pause, and start anew.
+    Nothing is cleaned up then. `asyncio.run` would cancel what is left and wait until it is done, and watchers of kopf
+    whose parent has failed never are: they are cancelled at the same moment as the task that tells them of a pause,
+    take it for a pause, and start anew.
     """
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(main)
-    finally:
-        loop.set_exception_handler(lambda _loop, _context: None)  # nobody is left to hear of what was left
-        loop.close()
+
+    async def watched() -> None:
+        try:
+            await main
+        except StoppedError as error:
+            say(error)
+            os._exit(1)
+
+    asyncio.run(watched())
 
 
 def listen_to_signals(stop: asyncio.Event) -> None:
