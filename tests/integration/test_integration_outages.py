@@ -89,7 +89,7 @@ OF_ALL: dict[str, tuple[Break, str, str]] = {
     "empty": (answering(knows_nothing), "MetricsMissing", "3 of 3 ready pods have no series in Prometheus"),
 }
 OF_ONE: dict[str, tuple[Break, str, str]] = {
-    "nan": (nan, "MetricsMissing", "3 of 3 ready pods give NaN, or nothing, for a metric that scaling needs"),
+    "nan": (nan, "MetricsMissing", "of 3 ready pods give NaN, or nothing, for a metric that scaling needs"),
     "stale": (old, "MetricsStale", "3 of 3 ready pods have only metrics older than 3 s, three scrapes"),
     "lost": (without, "MetricsMissing", "3 of 3 ready pods have no series in Prometheus"),
 }

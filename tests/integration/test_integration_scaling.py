@@ -1,5 +1,6 @@
 """Load comes and goes: the batch size first, then replicas, and back; whatever is re-applied or happens next door."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,9 +75,7 @@ def test_the_batch_size_goes_up_first_then_replicas_and_both_come_down_with_one_
     assert len(said) == len(changes)
     assert said[0] == f"batch size 1 -> {FULLEST}: 3 requests waiting for a row: {FULLEST} rows needed"
     assert said[1] == "replicas 1 -> 3: queue depth per replica is 24, target 8: 3 replicas needed"
-    assert said[-1].startswith(
-        ("replicas 3 -> 1: queue depth per replica is 0.3, target 8", f"batch size {FULLEST} ->")
-    )
+    assert re.match(r"(replicas|batch size) \d -> 1: .+ needed", said[-1])
 
 
 @contextmanager
