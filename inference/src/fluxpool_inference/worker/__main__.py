@@ -34,13 +34,21 @@ def main() -> int:
     configure = inbox.get()
     if not isinstance(configure, Configure):
         raise TypeError(f"{type(configure).__name__} before Configure")
-    log.configure(configure.config.log_format, configure.config.log_level)
+    _quieten(configure.config)
     try:
         return _serve(configure.config, inbox, link, began)
     except StartError as error:
         link.send(NotStarted(error.reason, error.message))
         link.flush()
         return EXIT_NOT_STARTED
+
+
+def _quieten(config: EngineConfig) -> None:
+    """Our lines only, and all in one format: libraries write to stderr past it, as early as they are imported."""
+    log.configure(config.log_format, config.log_level)
+    logging.captureWarnings(capture=True)
+    for library in ("DIFFUSERS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began: float) -> int:

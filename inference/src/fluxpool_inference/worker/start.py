@@ -1,5 +1,6 @@
 """From a configuration to a warm model: check, load, warm up. What goes wrong is a StartError with a sentence."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -27,9 +28,7 @@ class Started:
 def start(config: EngineConfig) -> Started:
     """Load and warm up. Raises StartError."""
     torch.set_num_threads(config.threads or device.cpu_threads())
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()  # a warning of theirs may quote a prompt
+    _quieten_libraries()
     began = time.monotonic()
     hardware = device.pick(config)
     model = _load(config, hardware)
@@ -37,6 +36,17 @@ def start(config: EngineConfig) -> Started:
     warm = _warm_up(model, config)
     stages = {"load": loaded - began, "warm_up": time.monotonic() - loaded}
     return Started(model, warm, device.uuid(hardware), stages)
+
+
+def _quieten_libraries() -> None:
+    """What they say goes where our own lines go, and in the same format."""
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()  # a warning of theirs may quote a prompt
+    for name in ("diffusers", "huggingface_hub", "transformers"):
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.propagate = True
 
 
 def _load(config: EngineConfig, hardware: torch.device) -> FluxModel:
