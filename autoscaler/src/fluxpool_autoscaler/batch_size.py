@@ -17,6 +17,7 @@ from fluxpool_autoscaler.policy import Policy
 from fluxpool_autoscaler.rails import Draft, bound, hold_by_window
 from fluxpool_autoscaler.reasons import count, figure
 from fluxpool_autoscaler.rules import largest
+from fluxpool_autoscaler.service_curve import curve_of
 
 # Requests come in at random, so the batch size would follow every lull: the largest need of a minute counts, or of the
 # user's scale-down window where that is shorter.
@@ -74,7 +75,7 @@ def waiting_rule(census: Census, policy: Policy) -> Proposal:
 
 
 def decide_batch_size(
-    observation: Observation, memory: KnobMemory, policy: Policy, now: float, mean_request_work_seconds: float | None
+    observation: Observation, memory: KnobMemory, policy: Policy, now: float
 ) -> tuple[Verdict, KnobMemory]:
     """The verdict on the batch size, and what to remember of it."""
     mode, bounds = policy.batching.mode, policy.batching.bounds
@@ -83,7 +84,7 @@ def decide_batch_size(
     census = take_census(observation)
     proposals: tuple[Proposal, ...] = ()
     if census.values(queue_depth):
-        service = _service_time(census, mean_request_work_seconds)
+        service = _service_time(census, finite(observation.mean_request_work_seconds))
         resting, waiting = latency_rule(census, policy, service, knob.base), waiting_rule(census, policy)
         # Of two that ask for as much the first is the reason given.
         proposals = (waiting, resting) if waiting.value else (resting, waiting)
@@ -132,17 +133,10 @@ def _unmoved(in_force: int, winner: Proposal | None) -> Draft:
 
 
 def _service_time(census: Census, mean_request_work_seconds: float | None) -> ServiceTime | None:
-    shares = census.values(_row_share)
+    shares = [curve.row_share for sample in census.samples.values() if (curve := curve_of(sample)) is not None]
     if not shares or mean_request_work_seconds is None:
         return None
     return ServiceTime(mean_request_work_seconds, max(shares))
-
-
-def _row_share(sample: PodSample) -> float | None:
-    fixed, per_row = finite(sample.step_fixed_seconds), finite(sample.step_per_row_seconds)
-    if fixed is None or per_row is None or fixed + per_row <= 0:
-        return None
-    return max(per_row, 0) / (fixed + per_row)
 
 
 def _waiting_for_a_row(sample: PodSample) -> float:

@@ -1,5 +1,7 @@
 """The decision function: one observation in, two numbers out."""
 
+from dataclasses import replace
+
 from fluxpool_autoscaler.batch_size import decide_batch_size
 from fluxpool_autoscaler.census import coverage, take_census
 from fluxpool_autoscaler.decision import Decision
@@ -27,7 +29,8 @@ def decide(observation: Observation, memory: Memory, policy: Policy, now: float)
     mean_work = finite(observation.mean_request_work_seconds)
     if mean_work is None:
         mean_work = memory.mean_request_work_seconds
+    observation = replace(observation, mean_request_work_seconds=mean_work)
     replicas, replica_memory = decide_replicas(observation, memory.replicas, policy, now)
-    batch_size, batch_memory = decide_batch_size(observation, memory.batch_size, policy, now, mean_work)
+    batch_size, batch_memory = decide_batch_size(observation, memory.batch_size, policy, now)
     decision = Decision(replicas, batch_size, coverage(take_census(observation), queue_depth, gpu_utilization))
     return decision, Memory(replica_memory, batch_memory, mean_work)

@@ -66,13 +66,14 @@ class Targets:
     """What each replica should carry.
 
     Attributes:
-        queue_depth_per_replica: requests waiting and running on one replica.
+        queue_depth_per_replica: requests waiting and running on one replica; None for what a pod carries at its best
+            (`queue_target`).
         gpu_utilization_ratio: 0 to 1; None is no target, and no rule.
         latency_seconds: the longest service time wanted of a mean request; None lets the batch size rest at its
             maximum.
     """
 
-    queue_depth_per_replica: float
+    queue_depth_per_replica: float | None = None
     gpu_utilization_ratio: float | None = None
     latency_seconds: float | None = None
 
@@ -123,6 +124,15 @@ class BatchPolicy:
 class Policy:
     """All that one FluxPool asks of the autoscaler.
 
+    Attributes:
+        bounds: of the replicas.
+        targets: what each replica should carry.
+        batching: of the batch size.
+        mode: who owns the replicas.
+        scale_up: the pace of growing.
+        scale_down: the pace of shrinking.
+        max_queue_seconds: the longest wait that a pod admits; None where nothing bounds it.
+
     Raises:
         ValueError: a bound or target that no decision could honour, or no maximum although the autoscaler decides.
     """
@@ -133,6 +143,7 @@ class Policy:
     mode: Mode = Mode.AUTO
     scale_up: ScalingRules = field(default=DEFAULT_SCALE_UP)
     scale_down: ScalingRules = field(default=DEFAULT_SCALE_DOWN)
+    max_queue_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.bounds.maximum is None and self.mode is not Mode.MANUAL:

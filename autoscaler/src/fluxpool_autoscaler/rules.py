@@ -1,7 +1,8 @@
 """The rules that ask for replicas. A rule is a function of what was observed and what the user wants; the largest wins.
 
-These are the targets the user set. A rule that does not apply (its target is not given) returns None; one that applies
-but has no data returns a proposal without a number, and then nothing may shrink.
+These steer to targets: the user's, and for the queue depth what a pod carries where the user gave none. A rule that
+does not apply (its target is not given) returns None; one that applies but has no data returns a proposal without a
+number, and then nothing may shrink.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from fluxpool_autoscaler.calculator import replicas_for_target
 from fluxpool_autoscaler.census import take_census
 from fluxpool_autoscaler.decision import Proposal
-from fluxpool_autoscaler.observation import Observation, Signal, gpu_utilization, queue_depth
+from fluxpool_autoscaler.observation import Observation, Signal, finite, gpu_utilization, queue_depth
 from fluxpool_autoscaler.policy import Policy
+from fluxpool_autoscaler.queue_target import default_queue_depth
 from fluxpool_autoscaler.reasons import figure, percent
 
 Rule = Callable[[Observation, Policy], Proposal | None]
@@ -32,8 +34,12 @@ GPU_UTILIZATION = Gauge("gpu_utilization", "GPU utilization", gpu_utilization, p
 
 
 def queue_depth_rule(observation: Observation, policy: Policy) -> Proposal:
-    """Requests waiting and running on each replica, against the user's target."""
-    return _towards(QUEUE_DEPTH, policy.targets.queue_depth_per_replica, observation)
+    """Requests waiting and running on each replica, against the user's target or else what a pod carries."""
+    target = policy.targets.queue_depth_per_replica
+    if target is None:
+        work = finite(observation.mean_request_work_seconds)
+        target = default_queue_depth(take_census(observation), policy, work)
+    return _towards(QUEUE_DEPTH, target, observation)
 
 
 def gpu_utilization_rule(observation: Observation, policy: Policy) -> Proposal | None:

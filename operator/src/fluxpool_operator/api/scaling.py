@@ -88,8 +88,9 @@ class Targets(ApiModel):
         default=None,
         ge=1,
         le=10_000,
-        description="Requests (images) waiting or running per replica. Where absent batching.max counts: replicas "
-        "follow when batches are full.",
+        description="Requests (images) waiting or running per replica. Where absent, what a pod carries at its best: "
+        "as many as batching.max, but no more than its measured speed gains from (at least 2), and no more than it "
+        "works off in serving.maxQueueSeconds.",
     )
     gpu_utilization_percent: int | None = Field(
         default=None,

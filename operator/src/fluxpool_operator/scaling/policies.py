@@ -18,18 +18,14 @@ from fluxpool_operator.api import scaling as api
 
 
 def policy_of(pool: FluxPool) -> Policy:
-    """What the pool asks of the autoscaler.
-
-    Without a target for the queue depth, `batching.max` is the target: the batch is the cheap knob, and replicas follow
-    when it is used up.
-    """
+    """What the pool asks of the autoscaler."""
     scaling, batching = pool.spec.scaling, pool.spec.batching
     targets = scaling.targets
     utilization = targets.gpu_utilization_percent
     return Policy(
         bounds=Bounds(scaling.floor, scaling.max_replicas),
         targets=Targets(
-            queue_depth_per_replica=targets.queue_depth_per_replica or batching.ceiling,
+            queue_depth_per_replica=targets.queue_depth_per_replica,
             gpu_utilization_ratio=None if utilization is None else utilization / 100,
             latency_seconds=targets.latency_seconds,
         ),
@@ -37,6 +33,7 @@ def policy_of(pool: FluxPool) -> Policy:
         mode=Mode(scaling.mode.value),
         scale_up=_rules(scaling.behavior.scale_up, DEFAULT_SCALE_UP),
         scale_down=_rules(scaling.behavior.scale_down, DEFAULT_SCALE_DOWN),
+        max_queue_seconds=pool.spec.serving.max_queue_seconds,
     )
 
 
