@@ -5,7 +5,6 @@ operator is killed in the middle of a change, and the pool's manifest is applied
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,8 @@ class Day:
         operator: its pod in the evening.
         generations: of the pool before and after its manifest was applied again.
         two_ready_at: when the second pod was seen to be ready.
-        shares: what each of the two pods got of the requests of the 10 s after that, 0 to 1.
+        shares_of_load: what each of the two pods got of the images of the 10 s after that, 0 to 1.
+        shares_of_one: what each got of those of a client that asks one thing after another.
         rollout_at: when the spec was changed.
         rolled_out_at: when the pods of the former template were gone.
         evening_at: when the load had ended.
@@ -63,7 +63,8 @@ class Day:
     operator: Object
     generations: tuple[int, int]
     two_ready_at: float
-    shares: tuple[float, ...]
+    shares_of_load: tuple[float, ...]
+    shares_of_one: tuple[float, ...]
     rollout_at: float
     rolled_out_at: float
     evening_at: float
@@ -121,7 +122,7 @@ async def live_through(stage: Stage, folder: Path) -> Day:
                 generations = await _apply_again(play)
                 await play.until(lambda: observer.samples[-1].ready == 2, "two pods that serve", 90)
                 two_ready_at = observer.now
-                shares = await _shares(play, drive)
+                shares_of_load, shares_of_one = await _shares(play, drive)
                 drive.rate, rollout_at = REPLICAS_RATE, observer.now
                 await _roll_out(play)
                 rolled_out_at = observer.now
@@ -139,7 +140,8 @@ async def live_through(stage: Stage, folder: Path) -> Day:
             operator=await stage.operator_pod(),
             generations=generations,
             two_ready_at=two_ready_at,
-            shares=shares,
+            shares_of_load=shares_of_load,
+            shares_of_one=shares_of_one,
             rollout_at=rollout_at,
             rolled_out_at=rolled_out_at,
             evening_at=evening_at,
@@ -186,21 +188,30 @@ async def _apply_again(play: _Play) -> tuple[int, int]:
     return before["metadata"]["generation"], after["metadata"]["generation"]
 
 
-async def _shares(play: _Play, drive: Drive) -> tuple[float, ...]:
-    """What each pod gets of one client's requests in the 10 s from now."""
+async def _shares(play: _Play, drive: Drive) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What each pod gets in the 10 s from now: of the load, and of one client that asks one thing after another.
+
+    The latter would keep its one connection, if the server let it; so that it can ask often, it asks for what is
+    refused at once.
+    """
     drive.steps, drive.rate = 1, SHARE_RATE
-    before = await _admitted(play.stage)
-    await asyncio.sleep(SHARE_SECONDS)
-    after = await _admitted(play.stage)
+    before = await _counters(play.stage)
+    async with asyncio.timeout(2 * SHARE_SECONDS):
+        await drive.ask_in_vain(SHARE_SECONDS)
+    after = await _counters(play.stage)
     drive.steps = STEPS
-    got = [after[name] - before[name] for name in before]
+    return _shares_of("admitted_images", before, after), _shares_of("rejected", before, after)
+
+
+async def _counters(stage: Stage) -> list[dict[str, float]]:
+    names = sorted(pod["metadata"]["name"] for pod in await stage.pods())
+    return await asyncio.gather(*(metrics_of(NAMESPACE, name) for name in names))
+
+
+def _shares_of(what: str, before: list[dict[str, float]], after: list[dict[str, float]]) -> tuple[float, ...]:
+    counter = f"fluxpool_{what}_total"
+    got = [late[counter] - early[counter] for early, late in zip(before, after, strict=True)]
     return tuple(one / sum(got) for one in got)
-
-
-async def _admitted(stage: Stage) -> Mapping[str, float]:
-    names = [pod["metadata"]["name"] for pod in await stage.pods()]
-    counted = await asyncio.gather(*(metrics_of(NAMESPACE, name) for name in names))
-    return {name: each["fluxpool_admitted_images_total"] for name, each in zip(names, counted, strict=True)}
 
 
 async def _roll_out(play: _Play) -> None:

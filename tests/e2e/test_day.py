@@ -60,9 +60,10 @@ async def test_the_manifest_applied_again_while_it_scales_changes_nothing(day: D
     assert before == after
 
 
-async def test_a_second_replica_takes_its_share_of_one_clients_requests_within_seconds(day: Day) -> None:
-    assert len(day.shares) == 2
-    assert all(0.35 <= share <= 0.65 for share in day.shares), day.shares
+async def test_a_second_replica_takes_its_share_within_seconds_of_one_client_and_of_all(day: Day) -> None:
+    for shares in (day.shares_of_load, day.shares_of_one):
+        assert len(shares) == 2
+        assert all(0.35 <= share <= 0.65 for share in shares), shares
 
 
 async def test_a_rollout_under_load_replaces_every_pod_by_one_that_serves_first(day: Day) -> None:
