@@ -6,9 +6,11 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.tools/bin/uv)
-SYNC := $(UV) sync --locked --quiet --compile-bytecode
+SYNC := $(UV) sync --locked --compile-bytecode
 ENVS := autoscaler operator inference tests
 CLUSTER_TOOL := PYTHONPATH=tools/cluster/src python3 -m fluxpool_cluster
+# What the Python environments take on the disk, uv's cache included where it lies elsewhere: torch and CUDA above all.
+ENVS_GB := $(if $(wildcard inference/.venv),0,8)
 # CLUSTER=current uses the cluster of your kubeconfig instead of the lab's.
 CLUSTER ?= lab
 export CLUSTER
@@ -24,17 +26,18 @@ $(CURDIR)/.tools/bin/uv:
 .PHONY: envs $(ENVS:%=env-%)
 envs: $(ENVS:%=env-%)  ## all Python environments, as locked
 $(ENVS:%=env-%): env-%: | $(UV)
-	@echo "== environment of $*"
+	@echo "== environment of $*$(if $(filter inference,$*),$(if $(wildcard inference/.venv),, (torch and CUDA: about 3 GB to download)))"
 	@$(SYNC) --project $*
 
 # ---- the main commands ------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: envs cluster-setup  ## cluster, chart, FluxPool, images, load; report in out/demo (KEEP=1 leaves it running)
+demo: check-machine envs cluster-setup  ## cluster, chart, FluxPool, images, load; report in out/demo (KEEP=1 leaves it running)
 	@$(UV) run --no-sync --project tests fluxpool-demo run $(if $(KEEP),--keep)
 
 .PHONY: test
-test: envs cluster-setup test-unit test-cluster  ## every test, cluster tests included
+test: CHECK := --unused
+test: check-machine envs cluster-setup test-unit test-cluster  ## every test, cluster tests included
 
 .PHONY: test-unit
 test-unit: envs  ## what needs no cluster
@@ -77,12 +80,16 @@ generate: envs  ## CRD and its chart copy, values schema, figures in the README
 
 # ---- the local cluster --------------------------------------------------------------------------------------------
 
+.PHONY: check-machine
+check-machine:  # what can be refused is refused before anything long begins; Debian packages; nothing when CLUSTER=current
+	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_TOOL) check --environments $(ENVS_GB) $(CHECK) && $(CLUSTER_TOOL) setup; fi
+
 .PHONY: cluster-setup
 cluster-setup:  # packages and binaries; nothing when CLUSTER=current
 	@if [ "$(CLUSTER)" != current ]; then $(CLUSTER_TOOL) setup && $(CLUSTER_TOOL) build; fi
 
 .PHONY: cluster-up
-cluster-up: cluster-setup  ## start the local cluster and print its kubeconfig
+cluster-up: check-machine cluster-setup  ## start the local cluster and print its kubeconfig
 	@$(CLUSTER_TOOL) up --layer node --gpus 4
 
 .PHONY: cluster-down

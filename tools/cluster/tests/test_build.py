@@ -139,7 +139,8 @@ def test_whoever_comes_second_waits_and_finds_everything_built(go: Path, monkeyp
 def test_too_little_room_is_refused_before_anything_is_compiled(go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_free_bytes", lambda folder: 2 * 10**9)
     with pytest.raises(
-        PreconditionError, match=r"too little room on the disk of .* for Go's caches: 2\.0 GB free, 12\.0 GB needed"
+        PreconditionError,
+        match=r"too little room on .* for Go's caches, the cluster's programs: 2\.0 GB free, 13\.5 GB needed",
     ):
         ensure()
     assert not (go / "calls").exists()

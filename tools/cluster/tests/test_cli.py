@@ -63,7 +63,7 @@ def test_what_needs_a_cluster_says_how_to_get_one(arguments: list[str], capsys: 
     if arguments[0] == "image" and os.geteuid():
         pytest.skip("says first that it needs root")
     assert cli.main(arguments) == 1
-    assert capsys.readouterr().err == "fluxpool-cluster: no cluster is up\nremedy: fluxpool-cluster up\n"
+    assert capsys.readouterr().err == "fluxpool-cluster: no cluster is up\nremedy: make cluster-up\n"
 
 
 def test_status_without_a_cluster_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:

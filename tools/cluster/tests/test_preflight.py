@@ -6,6 +6,7 @@ import pytest
 from fluxpool_cluster import packages, preflight
 from fluxpool_cluster.errors import ClusterError, PreconditionError
 from fluxpool_cluster.machine import MachineRecord
+from fluxpool_cluster.preflight import Room
 
 
 def refusal(error: pytest.ExceptionInfo[PreconditionError]) -> tuple[str, str]:
@@ -37,9 +38,8 @@ def test_missing_packages_come_with_the_line_that_installs_them() -> None:
 
 def test_the_control_layer_needs_no_container_runtime() -> None:
     preflight.require_programs(preflight._CONTROL_PROGRAMS, has=lambda program: program in {"ip", "openssl"})
-    assert set(preflight._CONTROL_PROGRAMS + preflight._NODE_PROGRAMS + preflight.BUILD_PROGRAMS) == set(
-        packages.PACKAGES
-    )
+    of_make = preflight.BUILD_PROGRAMS + preflight.ENVIRONMENT_PROGRAMS
+    assert set(preflight._CONTROL_PROGRAMS + preflight._NODE_PROGRAMS + of_make) == set(packages.PACKAGES)
 
 
 def test_a_missing_go_is_named() -> None:
@@ -106,5 +106,29 @@ def test_a_cluster_of_another_state_folder_is_refused_with_the_way_to_stop_it() 
     record = MachineRecord(Path("/home/a/.local/state/fluxpool-cluster"), {}, ())
     with pytest.raises(PreconditionError) as error:
         preflight.require_own_state(record, Path("/root/.local/state/fluxpool-cluster"))
-    assert "XDG_STATE_HOME=/home/a/.local/state fluxpool-cluster down" in refusal(error)[1]
+    assert "XDG_STATE_HOME=/home/a/.local/state make cluster-down" in refusal(error)[1]
     preflight.require_own_state(record, record.state)
+
+
+def test_what_shares_a_disk_must_fit_on_it_together(tmp_path: Path) -> None:
+    rooms = [Room(tmp_path / "a/b", 5 * 10**9, "Go's caches"), Room(tmp_path, 4 * 10**9, "Python environments")]
+    preflight.require_rooms(rooms, lambda folder: 9 * 10**9)
+    with pytest.raises(PreconditionError) as error:
+        preflight.require_rooms(rooms, lambda folder: 8 * 10**9)
+    assert refusal(error)[0] == (
+        f"too little room on the disk of {tmp_path} for Go's caches, Python environments: 8.0 GB free, 9.0 GB needed"
+    )
+
+
+def test_a_cluster_in_use_is_not_taken_for_tests() -> None:
+    preflight.require_unused(up=False)
+    with pytest.raises(PreconditionError) as error:
+        preflight.require_unused(up=True)
+    assert refusal(error) == ("a cluster is up, and the tests would stop it", "`make cluster-down` first")
+
+
+def test_a_python_without_ensurepip_needs_debians_venv(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert packages.missing(("Python's venv",), has=lambda program: False) == ["python3-venv"]
+    assert packages.present("Python's venv")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not packages.present("Python's venv")

@@ -26,7 +26,7 @@ def test_without_a_wish_it_is_the_labs(where: Layout) -> None:
 
 
 def test_a_lab_that_is_not_up_is_an_error_with_the_remedy(homes: Path) -> None:
-    with pytest.raises(NotUpError, match="fluxpool-cluster up"):
+    with pytest.raises(NotUpError, match="make cluster-up"):
         target.choose({"CLUSTER": "lab"})
 
 

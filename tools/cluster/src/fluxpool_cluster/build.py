@@ -15,6 +15,7 @@ from pathlib import Path
 from fluxpool_cluster import layout, preflight, programs, shell
 from fluxpool_cluster.console import Console
 from fluxpool_cluster.errors import BuildError
+from fluxpool_cluster.preflight import Room
 from fluxpool_cluster.programs import Program
 
 _PROGRESS_SECONDS = 15
@@ -55,8 +56,7 @@ def _build(folder: Path, console: Console) -> None:
     wanted = programs.all_programs()
     missing = [program for program in wanted if not (partial / program.name).exists()]
     if missing:
-        preflight.require_room(folder.parent, _room_for_binaries(), "the cluster's programs")
-        preflight.require_room(*_room_for_go())
+        preflight.require_rooms(_rooms(folder))
     console.say(f"building {len(missing)} of {len(wanted)} programs into {folder} (log: {partial / 'build.log'})")
     for number, program in enumerate(missing, start=1):
         _build_program(program, partial, f"{program.name} ({number} of {len(missing)})", console)
@@ -66,17 +66,26 @@ def _build(folder: Path, console: Console) -> None:
     console.say(f"all programs are in {folder}")
 
 
-def _room_for_binaries() -> int:
-    return int(1.5 * _GIGABYTE)
+def rooms() -> list[Room]:
+    """What a build still needs on the disk; nothing where all is built.
+
+    Raises:
+        PreconditionError: there is no Go, or it is too old.
+    """
+    folder = binaries_folder()
+    return [] if folder.is_dir() else _rooms(folder)
 
 
-def _room_for_go() -> tuple[Path, int, str]:
+def _rooms(folder: Path) -> list[Room]:
     """Go's caches need 12 GB for everything; when Kubernetes' sources are there already, that is mostly spent."""
     names = ("GOMODCACHE", "GOCACHE")
     sources, objects = (Path(line) for line in shell.run("go", "env", *names, folder="/").splitlines())
     version = programs.module_version("k8s", "k8s.io/kubernetes")
     warm = (sources / f"k8s.io/kubernetes@{version}").is_dir()
-    return objects, (3 if warm else 12) * _GIGABYTE, "Go's caches"
+    return [
+        Room(objects, (3 if warm else 12) * _GIGABYTE, "Go's caches"),
+        Room(folder.parent, int(1.5 * _GIGABYTE), "the cluster's programs"),
+    ]
 
 
 def _build_program(program: Program, partial: Path, title: str, console: Console) -> None:

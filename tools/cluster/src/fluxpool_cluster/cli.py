@@ -15,6 +15,7 @@ from fluxpool_cluster import (
     layout,
     lifecycle,
     lock,
+    machine,
     netns,
     packages,
     preflight,
@@ -25,6 +26,7 @@ from fluxpool_cluster.api import ApiClient
 from fluxpool_cluster.console import Console
 from fluxpool_cluster.errors import ClusterError, NotUpError
 from fluxpool_cluster.layout import Layer, Layout
+from fluxpool_cluster.preflight import Room
 
 _DESCRIPTION = """A real Kubernetes cluster in one network namespace of this machine, for tests and the demo.
 Needs Linux and root; `setup` and `build` prepare the machine, `up` does what is left of it."""
@@ -54,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
+    _add_check(add("check", _check, "refuse, before anything long begins, where the cluster cannot be had"))
     add("setup", _setup, "install the Debian packages that are missing, as root")
     add("build", _build, "build the programs that are missing, about 12 minutes from nothing")
     add("binaries", _binaries, "print the folder of the programs")
@@ -87,6 +90,13 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--port", type=int, help=f"loopback port on the host ({layout.DEFAULT_HOST_PORT})")
 
 
+def _add_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--unused", action="store_true", help="refuse as well if a cluster is up")
+    command.add_argument(
+        "--environments", type=int, default=0, metavar="GB", help="room that is needed in this folder as well"
+    )
+
+
 def _add_fake_nodes(command: argparse.ArgumentParser) -> None:
     command.add_argument("count", type=int, metavar="N")
     command.add_argument("--gpus", type=int, default=8)
@@ -99,6 +109,16 @@ def _print(text: str) -> None:
 
 def _where() -> Layout:
     return Layout(layout.state_folder())
+
+
+def _check(options: argparse.Namespace) -> None:
+    preflight.require_linux()
+    preflight.require_root()
+    if options.unused:
+        preflight.require_unused(up=machine.load() is not None and not health.problems(_where()))
+    environments = Room(Path.cwd(), options.environments * 10**9, "Python environments")
+    preflight.require_rooms([*build.rooms(), environments])
+    preflight.require_room_for_state(layout.state_folder())
 
 
 def _setup(_: argparse.Namespace) -> None:
@@ -153,7 +173,7 @@ def _run(options: argparse.Namespace) -> None:
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606 - to be that command is what `run` is for
     except (IndexError, FileNotFoundError, PermissionError):
-        raise ClusterError(f"no such command: {' '.join(argv)}", "fluxpool-cluster run -- kubectl get nodes") from None
+        raise ClusterError(f"no such command: {' '.join(argv)}", "tools/cluster/run kubectl get nodes") from None
 
 
 def _kubeconfig(_: argparse.Namespace) -> None:
@@ -164,7 +184,7 @@ def _kubeconfig(_: argparse.Namespace) -> None:
 def _image(options: argparse.Namespace) -> None:
     preflight.require_root()
     if health.require_up(_where()).layer is not Layer.NODE:
-        raise NotUpError("only the node layer has a container runtime", "fluxpool-cluster up --layer node")
+        raise NotUpError("only the node layer has a container runtime", "make cluster-up")
     _print(containerd.import_image(_where(), options.tar))
 
 

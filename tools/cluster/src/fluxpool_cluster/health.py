@@ -67,7 +67,7 @@ def require_up(where: Layout) -> Summary:
     """
     summary = load(where)
     if summary is None:
-        raise NotUpError("no cluster is up", "fluxpool-cluster up")
+        raise NotUpError("no cluster is up", "make cluster-up")
     return summary
 
 

@@ -29,7 +29,8 @@ DEFAULT_HOST_PORT = 16443
 
 MACHINE_FOLDER = Path("/var/lib/fluxpool-cluster")
 """Holds the lock and the record of what to put back; one per machine, gone after `down`."""
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are if the PATH does not say: sudo's leaves out the folder in which Go's own instructions put Go."""
 
 
 class Layer(Enum):
@@ -56,7 +57,7 @@ def cache_folder() -> Path:
 
 
 def search_path(*first: Path) -> str:
-    """A PATH with `first` in front and the system's sbin folders at the end (a plain `su` leaves those out)."""
+    """A PATH with `first` in front and SYSTEM_PATH at the end (a plain `su` leaves the sbin folders out)."""
     return os.pathsep.join([*(str(folder) for folder in first), os.environ.get("PATH", ""), SYSTEM_PATH])
 
 

@@ -85,7 +85,7 @@ def _running(where: Layout, console: Console) -> Summary | None:
     if summary.binaries != build.binaries_folder():
         raise PreconditionError(
             "the cluster that is up runs other versions of the programs than this checkout names",
-            "fluxpool-cluster down, then up again",
+            "make cluster-down, then make cluster-up",
         )
     console.say(f"a healthy cluster is up already (layer {summary.layer.value})")
     return summary
@@ -129,7 +129,7 @@ def _settle(where: Layout, running: Summary, wish: Wish, console: Console) -> No
         _advertise(where, running, console)
         health.save(where, running)
     if wrong := health.problems(where):
-        raise StartError(f"the cluster is not well: {'; '.join(wrong)}", "fluxpool-cluster down, then up again")
+        raise StartError(f"the cluster is not well: {'; '.join(wrong)}", "make cluster-down, then make cluster-up")
 
 
 def _advertise(where: Layout, running: Summary, console: Console) -> None:

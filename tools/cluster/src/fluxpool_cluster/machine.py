@@ -114,7 +114,7 @@ def remove_tree(folder: Path) -> None:
     if mounted := mounts_below(folder):
         raise TeardownError(
             f"{folder} is not deleted, since {mounted[-1]} is still mounted in it",
-            f"umount {mounted[-1]}, then `fluxpool-cluster down` again",
+            f"umount {mounted[-1]}, then `make cluster-down` again",
         )
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)

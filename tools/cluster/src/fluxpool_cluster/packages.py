@@ -1,5 +1,6 @@
 """What Debian (or Ubuntu) provides: programs, and the packages they are in."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from fluxpool_cluster.console import Console
 from fluxpool_cluster.errors import PreconditionError
 
 CNI_PLUGINS = Path("/usr/lib/cni")
+_CA_BUNDLES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 
 PACKAGES = {
     "ip": "iproute2",
@@ -25,6 +27,8 @@ PACKAGES = {
     str(CNI_PLUGINS / "bridge"): "containernetworking-plugins",
     str(CNI_PLUGINS / "portmap"): "containernetworking-plugins",
     "static libc": "libc6-dev",
+    "CA certificates": "ca-certificates",
+    "Python's venv": "python3-venv",
 }
 """Package by program; an absolute path where the program is not on the PATH."""
 
@@ -33,6 +37,10 @@ def present(program: str) -> bool:
     """Whether the machine has it."""
     if program == "static libc":
         return any(Path("/usr/lib").glob("*/libc.a")) or Path("/usr/lib64/libc.a").exists()
+    if program == "CA certificates":  # Go's downloads trust these
+        return any(bundle.exists() for bundle in _CA_BUNDLES)
+    if program == "Python's venv":  # Debian's python3 comes without what `python3 -m venv` needs
+        return importlib.util.find_spec("ensurepip") is not None
     return shutil.which(program) is not None
 
 

@@ -14,7 +14,9 @@ from fluxpool_cluster import layout, machine, netns, packages, shell
 from fluxpool_cluster.errors import ClusterError, PreconditionError
 from fluxpool_cluster.layout import Layer
 
-BUILD_PROGRAMS = ("cc", "static libc")
+BUILD_PROGRAMS = ("cc", "static libc", "CA certificates")
+ENVIRONMENT_PROGRAMS = ("Python's venv",)
+"""What `make` needs before there is a Python environment."""
 _CONTROL_PROGRAMS = ("ip", "openssl")
 _NODE_PROGRAMS = (
     "containerd",
@@ -60,7 +62,7 @@ def require_programs(wanted: tuple[str, ...], has: Callable[[str], bool] = packa
     if absent := packages.missing(wanted, has):
         raise PreconditionError(
             f"these Debian packages are missing: {' '.join(absent)}",
-            f"`fluxpool-cluster setup`, or: {packages.install_line(absent)}",
+            f"`make cluster-setup` as root, or: {packages.install_line(absent)}",
         )
 
 
@@ -88,9 +90,33 @@ def _go_report() -> str:
     return shell.run("go", "env", "GOVERSION", "GOOS", "GOARCH", environment=environment, folder="/")
 
 
+@dataclass(frozen=True)
+class Room:
+    """Bytes that something needs on the file system of a folder, which need not exist yet."""
+
+    folder: Path
+    needed: int
+    purpose: str
+
+    @property
+    def place(self) -> Path:
+        """The nearest folder that exists."""
+        return next(path for path in (self.folder, *self.folder.parents) if path.exists())
+
+
+def require_rooms(rooms: list[Room], free: Callable[[Path], int] | None = None) -> None:
+    """Room for all of them together, on each file system."""
+    by_device: dict[int, list[Room]] = {}
+    for room in rooms:
+        by_device.setdefault(room.place.stat().st_dev, []).append(room)
+    for sharing in by_device.values():
+        purpose = ", ".join(room.purpose for room in sharing)
+        require_room(sharing[0].folder, sum(room.needed for room in sharing), purpose, free)
+
+
 def require_room(folder: Path, needed: int, purpose: str, free: Callable[[Path], int] | None = None) -> None:
     """Room on the file system of a folder, which need not exist yet."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = Room(folder, needed, purpose).place
     available = (free or _free_bytes)(place)
     if available < needed:
         raise PreconditionError(
@@ -143,10 +169,16 @@ def require_no_other_node(processes: list[str]) -> None:
         )
 
 
+def require_unused(*, up: bool) -> None:
+    """Tests that take the cluster up and down must not do so to one that somebody uses."""
+    if up:
+        raise PreconditionError("a cluster is up, and the tests would stop it", "`make cluster-down` first")
+
+
 def require_own_state(record: machine.MachineRecord, state: Path) -> None:
     """The cluster that is up may have been started with another state folder, by another user for example."""
     if record.state != state:
         raise PreconditionError(
             f"a cluster is up on this machine already, with its state in {record.state}",
-            f"use that one, or stop it first: XDG_STATE_HOME={record.state.parent} fluxpool-cluster down",
+            f"use that one, or stop it first: XDG_STATE_HOME={record.state.parent} make cluster-down",
         )

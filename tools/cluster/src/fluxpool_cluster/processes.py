@@ -198,6 +198,6 @@ class ProcessTable:
             if reason:
                 raise StartError(
                     f"{reason} while waiting for: {what}. Last lines of {self.log(name)}:\n{self.tail(name)}",
-                    "`fluxpool-cluster down` removes what was started",
+                    "`make cluster-down` removes what was started",
                 )
             time.sleep(_POLL_SECONDS)

@@ -128,7 +128,7 @@ def _remove_cgroups() -> None:
                 with suppress(OSError):
                     Path(folder).rmdir()
         if time.monotonic() > deadline:
-            raise TeardownError(f"the cgroup {cgroups[0]} cannot be removed", "`fluxpool-cluster down` again")
+            raise TeardownError(f"the cgroup {cgroups[0]} cannot be removed", "`make cluster-down` again")
         time.sleep(0.05)
 
 

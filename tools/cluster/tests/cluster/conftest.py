@@ -14,7 +14,7 @@ def nobody_elses_cluster() -> Iterator[None]:
     if os.geteuid():
         pytest.exit("the cluster tests need root", returncode=1)
     if machine.load() is not None and not health.problems(Layout(layout.state_folder())):
-        pytest.exit("a cluster is up; these tests would stop it: `fluxpool-cluster down` first", returncode=1)
+        pytest.exit("a cluster is up, and these tests would stop it: `make cluster-down` first", returncode=1)
     tool("down")
     yield
     tool("down")

@@ -137,7 +137,7 @@ def test_a_failed_start_prints_the_last_lines_of_the_log(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "kube-apiserver ended while waiting for: etcd and API server answer" in done.stderr
     assert f"{WHERE.logs / 'kube-apiserver.log'}:\nconnection to etcd refused\n" in done.stderr
-    assert "remedy: `fluxpool-cluster down`" in done.stderr
+    assert "remedy: `make cluster-down`" in done.stderr
 
 
 def test_a_namespace_of_somebody_else_is_neither_used_nor_removed() -> None:
