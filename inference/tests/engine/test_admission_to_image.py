@@ -399,6 +399,41 @@ async def test_draining_refuses_new_requests_and_ends_when_the_last_pixels_are_r
     bed.assert_nothing_in_flight()
 
 
+async def lowered(bed: Bed, images: int, steps: int) -> list[Ticket]:
+    """Images that were admitted as the rows of one step, and run one by one since."""
+    tickets = await bed.engine.admit([image(seed=seed, steps=steps) for seed in range(images)])
+    await until(lambda: bed.facts.rows[-1:] == [images])
+    await bed.engine.set_batch_size(1)
+    await until(lambda: bed.facts.rows[-1] == 1)
+    return tickets
+
+
+async def test_a_drain_takes_the_steps_that_admission_counted_on_though_the_batch_size_was_lowered(make: Make) -> None:
+    bed = make(batch_size=4)
+    await bed.engine.start()
+    tickets = await lowered(bed, images=4, steps=100)
+    draining = asyncio.create_task(bed.engine.drain())
+    await until(lambda: bed.facts.rows[-1] == 4)
+    assert await bed.engine.set_batch_size(2) == 2
+    assert bed.engine.status().batch_size == 2, "what was set is what is told"
+    await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
+    await draining
+    assert len(bed.facts.rows) < 2 * 100, "admission saw 100 steps; one by one they are 400"
+
+
+async def test_a_worker_that_comes_while_the_engine_drains_has_the_rows_of_the_drain(make: Make) -> None:
+    bed = make(batch_size=4)
+    await bed.engine.start()
+    tickets = await lowered(bed, images=4, steps=100)
+    draining = asyncio.create_task(bed.engine.drain())
+    bed.kill()
+    await bed.restarted()
+    steps = len(bed.facts.rows)
+    await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
+    await draining
+    assert set(bed.facts.rows[steps:]) == {4}
+
+
 async def test_an_idle_engine_drains_at_once_and_one_that_never_started_too(bed: Bed, make: Make) -> None:
     await bed.engine.drain()
     await make().engine.drain()

@@ -34,7 +34,7 @@ class Desk:
     def admit(self, steps: int = 2) -> Entry:
         number = 1 + len(self.facts.admitted_work)
         future: asyncio.Future[RawImage] = asyncio.get_running_loop().create_future()
-        entry = Entry(number, image(steps=steps), BUCKET, 9.0, self.now[0], 2.0, future)
+        entry = Entry(number, image(steps=steps), BUCKET, 9.0, self.now[0], 2.0, 8, future)
         self.ledger.add(entry)
         self.facts.admitted(2.0, 0.0)
         return entry

@@ -1,34 +1,17 @@
 """`fluxpool-inference serve` on a tiny model: images of the official client are those of the stock pipeline."""
 
 import asyncio
-import base64
 import io
 from typing import Any
 
 import numpy as np
-import openai
 import pytest
 from bench import image
+from files import generate, pixels
 from PIL import Image
 from served import Served, libraries, open_files
 from stock import Stock
 from waiting import until
-
-from fluxpool_inference.values import ImageRequest
-
-
-async def generate(client: openai.AsyncOpenAI, request: ImageRequest, **more: Any) -> list[bytes]:
-    """The files of one call."""
-    extra = {"seed": request.seed, "num_inference_steps": request.steps}
-    if request.guidance is not None:
-        extra["guidance_scale"] = request.guidance
-    size: Any = f"{request.width}x{request.height}"
-    response = await client.images.generate(prompt=request.prompt, size=size, extra_body=extra, **more)
-    return [base64.b64decode(item.b64_json or "") for item in response.data or []]
-
-
-def pixels(file: bytes) -> "np.ndarray[Any, Any]":
-    return np.asarray(Image.open(io.BytesIO(file)))
 
 
 async def test_a_png_is_the_image_of_the_stock_pipeline_to_the_last_bit(dev_server: Served, stock: Stock) -> None:
