@@ -414,8 +414,8 @@ async def test_a_drain_takes_the_steps_that_admission_counted_on_though_the_batc
     tickets = await lowered(bed, images=4, steps=100)
     draining = asyncio.create_task(bed.engine.drain())
     await until(lambda: bed.facts.rows[-1] == 4)
-    assert await bed.engine.set_batch_size(2) == 2
-    assert bed.engine.status().batch_size == 2, "what was set is what is told"
+    assert await bed.engine.set_batch_size(1) == 1
+    assert bed.engine.status().batch_size == 1, "what was set is what is told"
     await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
     await draining
     assert len(bed.facts.rows) < 2 * 100, "admission saw 100 steps; one by one they are 400"

@@ -1,6 +1,8 @@
-from scheduling_values import SMALL, WIDE, calibration
+import pytest
+from scheduling_values import SMALL, WIDE, Image, calibration
 
-from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.scheduling.forecast import forecast
+from fluxpool_inference.scheduling.limits import RowLimits, draining_batch_size
 
 
 def test_the_batch_size_is_a_ceiling_over_the_knee() -> None:
@@ -22,3 +24,30 @@ def test_memory_lowers_its_bucket_alone_and_never_below_one_row() -> None:
 def test_what_warm_up_held_limits_the_size_that_was_warmed() -> None:
     limits = RowLimits(calibration(fixed=2.0), batch_size=8, rows_held=2)
     assert (limits(SMALL), limits(WIDE)) == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "counted_on", "drains_at"),
+    [
+        (1, [8, 8, 4], 8),  # lowered since
+        (8, [1, 4], 8),  # raised since
+        (4, [4], 4),
+        (2, [], 2),  # nothing is in flight
+    ],
+)
+def test_a_drain_has_as_many_rows_as_any_admission_counted_on(
+    batch_size: int, counted_on: list[int], drains_at: int
+) -> None:
+    assert draining_batch_size(batch_size, counted_on) == drains_at
+
+
+def test_what_was_admitted_at_eight_rows_is_drained_in_the_time_that_admission_saw() -> None:
+    costs = calibration(fixed=0.4, per_row=0.1, encode=0.0, decode=0.0)
+    images = [Image(number, SMALL, float(number), steps_left=20) for number in range(8)]
+
+    def drained(rows: int) -> float:
+        return forecast([], images, costs, RowLimits(costs, rows), 0.0).drained
+
+    assert drained(8) == pytest.approx(20 * 1.2)
+    assert drained(1) == pytest.approx(8 * 20 * 0.5)  # 80 s: 3.3 times as long, and beyond many a drain
+    assert drained(draining_batch_size(1, [8] * 8)) == drained(8)

@@ -29,7 +29,7 @@ from fluxpool_inference.scheduling.choice import choose, order
 from fluxpool_inference.scheduling.costs import Calibration, OnlineCosts, longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import forecast
-from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.scheduling.limits import RowLimits, draining_batch_size
 from fluxpool_inference.values import (
     EngineConfig,
     ImageRequest,
@@ -73,6 +73,7 @@ class Engine:
         self._observer = observer
         self._policy = AdmissionPolicy(config.max_queue_seconds, config.max_waiting, config.drain_seconds)
         self._batch_size = config.batch_size
+        self._ceiling = config.batch_size
         self._ledger = Ledger()
         self._meter = BusyMeter()
         self._telemetry = Telemetry(self._meter)
@@ -81,7 +82,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._supervisor = Supervisor(
             0,
-            lambda: replace(config, batch_size=self._batch_size),
+            lambda: replace(config, batch_size=self._ceiling),
             Events(self._on_message, self._on_restarted, self._on_lost, self._on_given_up),
         )
 
@@ -99,7 +100,7 @@ class Engine:
         if problem := drain_problem(self._policy, longest):
             await self._supervisor.stop()
             raise StartError(StartFailure.INVALID_CONFIGURATION, problem)
-        self._serving = _Serving(ready, self._batch_size, self._ledger, self._meter, self._observer)
+        self._serving = _Serving(ready, self._ceiling, self._ledger, self._meter, self._observer)
         self._telemetry.watch(ready.device_uuid)
         self._observer.start_stage(ready.stages)
 
@@ -172,19 +173,24 @@ class Engine:
         )
 
     async def set_batch_size(self, rows: int) -> int:
-        """Set the ceiling of rows per step, effective at the next step. Raises ValueError outside the bounds."""
+        """Set the ceiling of rows per step, effective at the next step; see `drain` for the exception.
+
+        Raises ValueError outside the bounds.
+        """
         low, high = self._config.batch_size_min, self._config.batch_size_max
         if not low <= rows <= high:
             raise ValueError(f"batch size must be {low} to {high}")
         self._batch_size = rows
-        if self._serving:
-            self._serving.limits.batch_size = rows
-        self._supervisor.send(SetBatchSize(rows))
+        self._apply_batch_size()
         return rows
 
     async def drain(self) -> None:
-        """Admit nothing more; return when nothing admitted is left in flight (answered, failed or cancelled)."""
+        """Admit nothing more; return when nothing admitted is left in flight (answered, failed or cancelled).
+
+        Meanwhile steps have as many rows as admission counted on, were the batch size lowered since or in the middle.
+        """
         self._draining = True
+        self._apply_batch_size()
         await self._ledger.empty()
 
     async def stop(self) -> None:
@@ -197,6 +203,15 @@ class Engine:
         if self._serving is None:
             raise RuntimeError("the engine has not started")
         return self._serving
+
+    def _apply_batch_size(self) -> None:
+        self._ceiling = self._batch_size
+        if self._draining:
+            counted_on = (entry.batch_size for entry in self._ledger.unfinished)
+            self._ceiling = draining_batch_size(self._batch_size, counted_on)
+        if self._serving:
+            self._serving.limits.batch_size = self._ceiling
+        self._supervisor.send(SetBatchSize(self._ceiling))
 
     # ---- admission ----------------------------------------------------------------------------------------------
 
@@ -211,6 +226,7 @@ class Engine:
             deadline=deadline(now, work, request.priority, client_seconds),
             admitted_at=now,
             work_seconds=work,
+            batch_size=self._batch_size,
             result=asyncio.get_running_loop().create_future(),
         )
 

@@ -23,6 +23,7 @@ class Entry:
         deadline: When it should be done.
         admitted_at: When it was admitted.
         work_seconds: Of the whole image.
+        batch_size: What its admission counted on, in rows per step.
         wait_estimate_seconds: As admission saw it.
         result: Its pixels, or why there are none.
         started: Whether the present worker has begun with it.
@@ -39,6 +40,7 @@ class Entry:
     deadline: float
     admitted_at: float
     work_seconds: float
+    batch_size: int
     result: "asyncio.Future[RawImage]"
     wait_estimate_seconds: float = 0.0
     started: bool = False

@@ -71,7 +71,7 @@ class EngineStatus:
         model: None until loaded.
         ready: Loaded and warmed, at least one worker serves, not draining.
         draining: `Engine.drain` was called.
-        batch_size: The live ceiling of rows per step.
+        batch_size: The ceiling of rows per step, as set. A drain runs more where admission had counted on more.
         batch_size_min: Its lower bound.
         batch_size_max: Its upper bound.
         waiting: Images admitted, none of whose steps has run.

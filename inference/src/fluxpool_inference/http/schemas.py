@@ -81,7 +81,9 @@ class AdminStatus(BaseModel):
     """What the engine does now. Work is in seconds of one row alone on this device."""
 
     model: str
-    batch_size: int = Field(description="Most rows of a denoising step.")
+    batch_size: int = Field(
+        description="Most rows of a denoising step. A drain runs more where admission had counted on more."
+    )
     batch_size_min: int
     batch_size_max: int
     waiting: int = Field(description="Images admitted, no step of which has run.")

@@ -1,5 +1,7 @@
 """How many rows of a bucket one step may have."""
 
+from collections.abc import Iterable
+
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration
 
@@ -28,3 +30,11 @@ class RowLimits:
     def lower(self, bucket: Bucket, rows: int) -> None:
         """Remember that memory holds no more than `rows` rows of `bucket`."""
         self._memory[bucket] = max(1, rows)
+
+
+def draining_batch_size(batch_size: int, counted_on: Iterable[int]) -> int:
+    """The batch size of a drain: that of the pool, but no less than any that an admission in flight counted on.
+
+    Who was admitted at 8 rows was promised an end that a single row would miss by far, and `drain_seconds` with it.
+    """
+    return max(batch_size, max(counted_on, default=batch_size))
