@@ -48,8 +48,13 @@ async def test_a_model_that_cannot_be_loaded_is_named_by_the_pods_own_message(st
 
 
 async def test_a_child_that_the_api_server_refuses_is_told_in_its_words(troubles: Sequence[str], stage: Stage) -> None:
-    notes = warnings("refused", "Refused")
-    assert any(re.search(r'volumeMounts\[\d+\]\.name: Not found: "nothing"', note) for note in notes), notes
+    pool = await stalled(stage, "refused", 30)
+    for kind in ("Stalled", "Ready"):
+        told = condition(pool, kind)
+        assert told["reason"] == "Refused"
+        assert re.search(r'Deployment .*volumeMounts\[\d+\]\.name: Not found: "nothing"', told["message"]), told
+    assert not is_true(pool, "Ready")
+    assert condition(pool, "Stalled")["message"] in warnings("refused", "Refused")
 
 
 async def test_an_event_that_repeats_is_counted_and_not_written_again(counted: Sequence[Object]) -> None:

@@ -196,6 +196,21 @@ class Defaults:
     service_monitor: MonitorSettings | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server refused to write or delete a child.
+
+    Attributes:
+        kind: of the child.
+        generation: of the pool that asked for it; another spec may ask for what is not refused.
+        words: what was tried on which object, and the API server's answer.
+    """
+
+    kind: str
+    generation: int
+    words: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that a reconcile looks at.
@@ -208,6 +223,7 @@ class Snapshot:
         pods: those with the pool's label.
         outcome: the autoscaler's last word, None before its first.
         batch_sizes: rows per step that ready pods report, by pod UID; unknown ones are absent.
+        refusals: of children, when they were last tried.
         status_written_at: when this process last wrote the pool's status, None before.
         may_upgrade: whether this pool may now take a new default image or template revision by itself; the controller
             gives that to a few pools at a time (those with `Plan.wants_upgrade`).
@@ -220,6 +236,7 @@ class Snapshot:
     pods: tuple[PodView, ...] = ()
     outcome: "Outcome | None" = None
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
     status_written_at: datetime | None = None
     may_upgrade: bool = True
 

@@ -54,6 +54,14 @@ async def test_the_same_again_raises_a_count_and_that_at_most_once_a_minute() ->
     assert api.asked[1].body["series"] == {"count": 7, "lastObservedTime": "1970-01-01T00:01:00.000000Z"}
 
 
+async def test_what_there_is_no_room_for_makes_no_other_event() -> None:
+    async with running(OK) as (api, cluster):
+        recorder = Recorder(cluster, "operator-1")
+        for end in ("a", "b"):
+            await recorder.record(POOL, "Warning", "Refused", "Reconcile", "x" * NOTE_LENGTH + end)
+    assert [asked.method for asked in api.asked] == ["POST"]
+
+
 async def test_another_note_pool_or_reason_is_another_event() -> None:
     async with running(OK, OK, OK, OK) as (api, cluster):
         recorder = Recorder(cluster, "operator-1")

@@ -18,7 +18,7 @@ from fluxpool_operator.api import FluxPool, Status, read
 from fluxpool_operator.reconcile import Plan, reconcile
 from fluxpool_operator.resources import FIELD_MANAGER, child_name
 from fluxpool_operator.scaling.outcome import Outcome
-from fluxpool_operator.world import TEMPLATE_HASH, Defaults, PodView, Snapshot
+from fluxpool_operator.world import TEMPLATE_HASH, Defaults, PodView, Refusal, Snapshot
 
 Object = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +48,9 @@ class FakeCluster:
     defaults: Defaults = DEFAULTS
     now: datetime = START
     may_upgrade: bool = True
+    refuses: dict[str, str] = field(default_factory=dict)
+    """What the API server says to the writing of a child, by kind."""
+    refusals: tuple[Refusal, ...] = ()
     status_written_at: datetime | None = None
     status_writes: int = 0
     _tokens: int = 0
@@ -64,6 +67,7 @@ class FakeCluster:
             pods=tuple(self._see(pod) for pod in self.pods),
             outcome=self.outcome,
             batch_sizes=dict(self.batch_sizes),
+            refusals=self.refusals,
             status_written_at=self.status_written_at,
             may_upgrade=self.may_upgrade,
         )
@@ -89,10 +93,15 @@ class FakeCluster:
             self.pool["status"] = merge(self.pool.get("status", {}), plan.status)
             self.status_written_at = self.now
             self.status_writes += 1
+        refused = [change.kind for change in (*plan.applies, *plan.deletes) if change.kind in self.refuses]
+        generation = self.pool["metadata"]["generation"]
+        self.refusals = tuple(Refusal(kind, generation, self.refuses[kind]) for kind in refused)
         for item in plan.applies:
-            kind = item.manifest["kind"]
-            self.children[kind] = applied(item.manifest, self.children.get(kind))
+            if item.kind not in refused:
+                self.children[item.kind] = applied(item.manifest, self.children.get(item.kind))
         for gone in plan.deletes:
+            if gone.kind in refused:
+                continue
             assert self.children.pop(gone.kind)["metadata"]["uid"] == gone.uid
 
     # ---- everybody else ----------------------------------------------------------------------------------------

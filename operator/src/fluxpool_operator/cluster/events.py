@@ -77,7 +77,8 @@ class Recorder:
         action: str,
         note: str,
     ) -> None:
-        """Say `note` about the FluxPool."""
+        """Say `note` about the FluxPool, as far as there is room for it."""
+        note = note[:NOTE_LENGTH]
         key = (regarding.uid, reason, note)
         known = self._known.get(key)
         try:
@@ -108,7 +109,7 @@ class Recorder:
             "type": severity,
             "reason": reason,
             "action": action,
-            "note": note[:NOTE_LENGTH],
+            "note": note,
         }
         await self._cluster.create_event(event)
         return str(event["metadata"]["name"])

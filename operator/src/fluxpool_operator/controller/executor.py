@@ -2,11 +2,12 @@
 
 Status first, because it holds what the autoscaler decided: if the process dies in between, the next one finds the
 decision and carries it out. The children follow in the plan's order; one that the API server refuses does not hold up
-the others, and the first refusal is raised when all have been tried.
+the others. What was refused is remembered, for the next status to tell, and is tried again like any other failure; each
+further refusal is an event, which is counted where it repeats.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from fluxpool_operator.cluster import kinds
@@ -20,6 +21,8 @@ from fluxpool_operator.controller.table import Row
 from fluxpool_operator.controller.view import Pool, View
 from fluxpool_operator.errors import ClusterError, ForbiddenError, InvalidError, NotFoundError
 from fluxpool_operator.reconcile.plan import Apply, Delete, Plan, PlannedEvent
+from fluxpool_operator.reconcile.problems import REFUSED
+from fluxpool_operator.world import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -44,25 +47,21 @@ class Executor:
         """Write what the plan says.
 
         Returns:
-            False if an object came to light that the plan did not know of: reconcile again, at once.
+            False if something came to light that the plan did not know of, and that changes what is to be written or
+            said: reconcile again, at once.
 
         Raises:
             ClusterError: a write failed; those after it were still tried if the API server refused just that object.
         """
         if plan.status is not None:
             await self._write_status(key, pool, plan, memory)
-        refusals: list[ClusterError] = []
-        known = True
-        for apply in plan.applies:
-            try:
-                known = await self._apply(apply) and known
-            except (InvalidError, ForbiddenError) as error:
-                refusals.append(error)
-        for delete in plan.deletes:
-            await self._delete(key.namespace, delete)
-        if refusals:
-            await self._say_refused(key, pool, refusals)
-            raise refusals[0]
+        known, refused = await self._change_children(key, plan)
+        if _remember(refused, pool.value.metadata.generation, memory):
+            return False
+        for error in refused.values():
+            await self._say(key, pool, PlannedEvent("Warning", REFUSED, str(error)))
+        if refused:
+            raise next(iter(refused.values()))
         return known
 
     async def _write_status(self, key: PoolKey, pool: Row[Pool], plan: Plan, memory: PoolMemory) -> None:
@@ -72,6 +71,24 @@ class Executor:
         memory.status_written_at = self._now()
         for event in plan.events:
             await self._say(key, pool, event)
+
+    async def _change_children(self, key: PoolKey, plan: Plan) -> tuple[bool, dict[str, ClusterError]]:
+        """Returns whether the plan knew of all that is there, and what the API server refused, by kind."""
+        known = True
+        refused: dict[str, ClusterError] = {}
+        changes: tuple[Apply | Delete, ...] = (*plan.applies, *plan.deletes)
+        for change in changes:
+            try:
+                known = await self._change(key, change) and known
+            except (InvalidError, ForbiddenError) as error:
+                refused[change.kind] = error
+        return known, refused
+
+    async def _change(self, key: PoolKey, change: Apply | Delete) -> bool:
+        if isinstance(change, Apply):
+            return await self._apply(change)
+        await self._delete(key.namespace, change)
+        return True
 
     async def _apply(self, apply: Apply) -> bool:
         manifest = dict(apply.manifest)
@@ -103,6 +120,9 @@ class Executor:
         regarding = Regarding(key.namespace, key.name, pool.uid)
         await self._events.record(regarding, event.type, event.reason, "Reconcile", event.message)
 
-    async def _say_refused(self, key: PoolKey, pool: Row[Pool], refusals: list[ClusterError]) -> None:
-        for error in refusals:
-            await self._say(key, pool, PlannedEvent("Warning", "Refused", str(error)))
+
+def _remember(refused: Mapping[str, ClusterError], generation: int, memory: PoolMemory) -> bool:
+    """Returns whether other children are refused than before, or on behalf of another spec."""
+    before = {(refusal.kind, refusal.generation) for refusal in memory.refusals}
+    memory.refusals = tuple(Refusal(kind, generation, str(error)) for kind, error in refused.items())
+    return before != {(refusal.kind, refusal.generation) for refusal in memory.refusals}

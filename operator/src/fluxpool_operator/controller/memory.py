@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fluxpool_operator.controller.keys import PoolKey
 from fluxpool_operator.scaling.outcome import Outcome
+from fluxpool_operator.world import Refusal
 
 
 @dataclass(slots=True)
@@ -16,6 +17,7 @@ class PoolMemory:
         outcome: the autoscaler's last word.
         batch_sizes: rows per step that its ready pods report, by pod UID.
         desired_batch_size: what they shall run with, by the last plan.
+        refusals: of its children, when they were last tried.
         status_written_at: when this process last wrote the status.
         explanation: what the last plan said, so that it is logged once.
     """
@@ -23,6 +25,7 @@ class PoolMemory:
     outcome: Outcome | None = None
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     desired_batch_size: int | None = None
+    refusals: tuple[Refusal, ...] = ()
     status_written_at: datetime | None = None
     explanation: tuple[str, ...] = ()
 

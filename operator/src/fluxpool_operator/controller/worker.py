@@ -114,6 +114,7 @@ class Worker:
             pods=self._view.pods(key),
             outcome=memory.outcome,
             batch_sizes=memory.batch_sizes,
+            refusals=memory.refusals,
             status_written_at=memory.status_written_at,
             may_upgrade=False,
         )

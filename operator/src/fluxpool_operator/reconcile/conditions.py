@@ -1,8 +1,8 @@
 """The conditions of a pool. Each has one owner: the first three are made here, the autoscaler's two come as facts.
 
-A problem stalls the pool if fewer pods serve than the user counts on, or if it holds up a rollout; a pool that only
-cannot grow further is Ready and says in that condition why. Reconciling and Stalled exclude each other, as kstatus
-(Flux, Argo CD) reads them.
+A problem stalls the pool if fewer pods serve than the user counts on, if it holds up a rollout, or if it keeps a child
+from being written; a pool that only cannot grow further is Ready and says in that condition why. Reconciling and
+Stalled exclude each other, as kstatus (Flux, Argo CD) reads them.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,8 @@ class Finding:
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """All five conditions of a pool that could be read."""
     problem = find_problem(facts)
-    stall = problem if problem and (facts.short or facts.former or facts.changes.foreign) else None
+    stalls = facts.short or facts.former or facts.changes.foreign or facts.refusals
+    stall = problem if problem and stalls else None
     outcome = facts.snapshot.outcome
     return (
         Finding(READY, _ready(facts, problem)),

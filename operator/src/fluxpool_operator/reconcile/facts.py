@@ -8,7 +8,7 @@ from fluxpool_operator.api import FluxPool
 from fluxpool_operator.reconcile.changes import Changes
 from fluxpool_operator.reconcile.sizing import Sizes
 from fluxpool_operator.reconcile.upgrade import Template
-from fluxpool_operator.world import DeploymentView, PodView, Snapshot
+from fluxpool_operator.world import DeploymentView, PodView, Refusal, Snapshot
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ class Facts:
         """
         known = self.deployment is not None and self.deployment.ready > 0
         return tuple(pod for pod in self.current if pod.ready) if known else ()
+
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Those that count: of a child that is still to be written or deleted, as this spec asks for it."""
+        due = {apply.kind for apply in self.changes.applies} | {delete.kind for delete in self.changes.deletes}
+        generation = self.pool.metadata.generation
+        return tuple(r for r in self.snapshot.refusals if r.kind in due and r.generation == generation)
 
     @cached_property
     def promised(self) -> int:

@@ -28,6 +28,11 @@ class Apply:
     why: str
     creates: bool
 
+    @property
+    def kind(self) -> str:
+        """Of the child."""
+        return str(self.manifest["kind"])
+
 
 @dataclass(frozen=True, slots=True)
 class Delete:

@@ -16,6 +16,8 @@ from fluxpool_operator.world import PodView
 SCHEDULING_GRACE: Final = timedelta(seconds=60)
 """A pod that finds no node for so long will not without help: from the user, or from a node autoscaler."""
 
+REFUSED: Final = "Refused"
+
 CRASH_LOOP_RESTARTS: Final = 2
 CRASH_LOOP_RUN: Final = timedelta(minutes=10)
 """A run of this length clears earlier crashes; the kubelet's own backoff uses the same."""
@@ -51,6 +53,11 @@ def name_is_taken(facts: Facts) -> Problem | None:
         return None
     taken = ", ".join(facts.changes.foreign)
     return Problem("NameConflict", f"{taken} exists and is not this pool's: delete it, or give the pool another name")
+
+
+def child_is_refused(facts: Facts) -> Problem | None:
+    """The API server does not take a child as the pool asks for it."""
+    return Problem(REFUSED, facts.refusals[0].words) if facts.refusals else None
 
 
 def pods_are_refused(facts: Facts) -> Problem | None:
@@ -127,6 +134,7 @@ def rollout_is_stuck(facts: Facts) -> Problem | None:
 
 RULES: Final[tuple[Rule, ...]] = (
     name_is_taken,
+    child_is_refused,
     pods_are_refused,
     pod_says_why,
     image_cannot_be_pulled,
