@@ -127,7 +127,7 @@ def _events(facts: Facts, before: Status, after: Status) -> Iterator[PlannedEven
 
 
 def _takes_effect(outcome: Outcome, before: Status, after: Status) -> bool:
-    """Whether this write changes a number by the autoscaler's word, rather than by the user's bounds, or from nothing."""
+    """Whether this write changes a number by the autoscaler's word, not by the user's bounds, nor from nothing."""
     old, new = before.desired or Numbers(), after.desired or Numbers()
     replicas = old.replicas is not None and old.replicas != new.replicas == outcome.desired_replicas
     batch_size = old.batch_size != new.batch_size == outcome.desired_batch_size
