@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from fluxpool_inference.ipc.messages import Configure, ToWorker
 from fluxpool_inference.ipc.peer import OnMessage, Peer
@@ -77,7 +78,8 @@ class WorkerProcess:
                 await self._process.wait()
         except TimeoutError:
             logger.warning("worker %d did not end by itself", self.pid)
-            self._process.kill()
+            with suppress(ProcessLookupError):  # it ended after all
+                self._process.kill()
             await self._process.wait()
 
 

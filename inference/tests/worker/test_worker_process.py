@@ -1,0 +1,66 @@
+"""The worker's process by its own command line, as far as it goes without a model."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from fluxpool_inference.ipc.framing import Frames, frame_to_worker
+from fluxpool_inference.ipc.messages import FROM_WORKER, Configure, FromWorker, NotStarted, SetBatchSize
+from fluxpool_inference.values import EngineConfig, StartFailure
+from fluxpool_inference.worker.__main__ import EXIT_NOT_STARTED
+
+
+class Process:
+    """One worker and our end of its line."""
+
+    def __init__(self) -> None:
+        self.ours, theirs = socket.socketpair()
+        self.ours.settimeout(120)
+        with theirs:
+            self.child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "fluxpool_inference.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    def hear(self) -> list[FromWorker]:
+        """All that it says until it hangs up."""
+        frames, heard = Frames(), []
+        while data := self.ours.recv(65536):
+            heard += [FROM_WORKER.validate_json(payload) for payload in frames.feed(data)]
+        return heard
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    process = Process()
+    yield process
+    process.ours.close()
+    process.child.kill()
+    process.child.communicate()
+
+
+def test_a_line_that_ends_before_anything_was_said_ends_it_quietly(process: Process) -> None:
+    process.ours.close()
+    assert process.child.wait(60) == 0
+    assert process.child.stderr is not None
+    assert process.child.stderr.read() == ""
+
+
+def test_anything_but_a_configuration_at_first_is_an_error(process: Process) -> None:
+    process.ours.sendall(frame_to_worker(SetBatchSize(3)))
+    assert process.child.wait(60) == 1
+    assert process.child.stderr is not None
+    assert "SetBatchSize before Configure" in process.child.stderr.read()
+
+
+def test_a_model_that_is_not_there_is_said_and_told_by_the_exit_code(process: Process) -> None:
+    process.ours.sendall(frame_to_worker(Configure(EngineConfig("/nowhere/flux", device="cpu", threads=1))))
+    assert process.hear() == [NotStarted(StartFailure.MODEL_LOAD_FAILED, "model '/nowhere/flux' is no directory")]
+    assert process.child.wait(60) == EXIT_NOT_STARTED
+    assert process.child.stderr is not None
+    assert process.child.stderr.read() == ""
