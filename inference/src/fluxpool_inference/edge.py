@@ -57,7 +57,7 @@ def build_edge(settings: ServeSettings, make_engine: EngineFactory = Engine) -> 
             images,
             Models(settings.model_names),
             Health(readiness, metrics),
-            connection_close=settings.connection_close,
+            ends_connection=lambda: settings.connection_close or readiness.draining,
         ),
         admin=admin_app(Admin(engine, readiness, settings.model), token) if token else None,
     )

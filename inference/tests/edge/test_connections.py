@@ -127,6 +127,19 @@ async def test_images_keep_their_connection_where_that_is_set() -> None:
     assert len(connected) == 1
 
 
+async def test_a_server_that_drains_ends_connections_also_where_they_are_kept() -> None:
+    kept = await make_client(connection_close=False)
+    kept.engine.gate.clear()
+    async with listening(kept) as base_url, httpx.AsyncClient(base_url=base_url) as http:
+        begun = asyncio.create_task(http.post(GENERATE, json={"prompt": "a"}))
+        await until(lambda: bool(kept.engine.tickets))
+        kept.edge.readiness.start_draining()
+        kept.engine.gate.set()
+        finished, refused = await begun, await http.post(GENERATE, json={"prompt": "a"})
+    assert (finished.status_code, refused.status_code) == (200, 503)
+    assert finished.headers["connection"] == refused.headers["connection"] == "close"
+
+
 async def test_a_body_in_chunks_is_read_and_bounded_like_any_other(client: Client, base_url: str) -> None:
     async def chunks(*pieces: bytes) -> object:
         for piece in pieces:

@@ -39,14 +39,14 @@ from fluxpool_inference.version import VERSION
 _BODY_ERRORS = (InvalidRequestError, BodyTimeoutError, BodyTooLargeError, UnsupportedMediaTypeError)
 
 
-def api_app(images: Images, models: Models, health: Health, *, connection_close: bool) -> ASGIApp:
+def api_app(images: Images, models: Models, health: Health, *, ends_connection: Callable[[], bool]) -> ASGIApp:
     """The app of the http port."""
     app = _app("fluxpool", "OpenAI's Images API, served by FLUX.")
     _add_images(app, images)
     _add_models(app, models)
     _add_health(app, health)
     describe_body(app.openapi(), contract.PATH_IMAGES, "POST", images.schema())
-    return RequestContext(_with_head(app), connection_close=connection_close)
+    return RequestContext(_with_head(app), ends_connection=ends_connection)
 
 
 def admin_app(admin: Admin, token: Callable[[], str]) -> ASGIApp:
@@ -73,7 +73,7 @@ def admin_app(admin: Admin, token: Callable[[], str]) -> ASGIApp:
         responses=reply(BatchSize, "What holds now.") | errors(UnauthorizedError, *_BODY_ERRORS),
     )
     describe_body(app.openapi(), contract.PATH_ADMIN_BATCH_SIZE, "PUT", admin.batch_size_schema())
-    return RequestContext(BearerAuth(_with_head(app), token), connection_close=False)
+    return RequestContext(BearerAuth(_with_head(app), token), ends_connection=lambda: False)
 
 
 def _add_images(app: FastAPI, images: Images) -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,20 +35,19 @@ def facts(request: Request) -> MutableMapping[str, object]:
 
 
 class RequestContext:
-    """Wraps an app. Where `connection_close` is set, replies under /v1/ end their connection, errors too.
+    """Wraps an app. While `ends_connection` says so, replies under /v1/ end their connection, errors too.
 
-    kube-proxy balances connections: only a client that connects anew for each request finds a replica that has room.
-    Requests are logged at INFO, probes and scrapes at DEBUG.
+    kube-proxy balances connections: only a client that connects anew for each request finds a replica that has room,
+    or another one where this one drains. Requests are logged at INFO, probes and scrapes at DEBUG.
     """
 
-    def __init__(self, app: ASGIApp, *, connection_close: bool) -> None:
+    def __init__(self, app: ASGIApp, *, ends_connection: Callable[[], bool]) -> None:
         self._app = app
-        self._connection_close = connection_close
+        self._ends_connection = ends_connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app with the headers added, and log."""
-        close = self._connection_close and scope["path"].startswith("/v1/")
-        exchange = _Exchange(scope, receive, send, close=close)
+        exchange = _Exchange(scope, receive, send, self._ends_connection)
         began = time.monotonic()
         try:
             await self._app(scope, exchange.receive, exchange.send)
@@ -59,11 +58,11 @@ class RequestContext:
 class _Exchange:
     """One request and its reply as they pass by."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, *, close: bool) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, ends_connection: Callable[[], bool]) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._close = close
+        self._ends_connection = ends_connection
         self._status = 500
         self._sent_bytes = 0
         self._facts: dict[str, Any] = {}
@@ -87,7 +86,7 @@ class _Exchange:
                 await self._discard_body()
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID_HEADER] = self._id
-            if self._close:
+            if self._scope["path"].startswith("/v1/") and self._ends_connection():
                 headers["connection"] = "close"
         else:
             self._sent_bytes += len(message.get("body", b""))
