@@ -105,6 +105,8 @@ class InMemoryEngine(Engine):
         self.tickets: list[InMemoryTicket] = []
         self.admitted_with: dict[str, object] = {}
         self.stopped = False
+        self.memory = DeviceMemory(0, 0)
+        self.utilization = Utilization("engine_busy", 0.25)
         self._batch_size = config.batch_size
         self._draining = False
 
@@ -153,8 +155,8 @@ class InMemoryEngine(Engine):
             warm_buckets=(WarmBucket(64, 64, 0.05, 0.02),) if started else (),
             pace=self.config.pace,
             workers=(WorkerStatus(0, self.worker_state, 4711, "cpu"),),
-            memory=DeviceMemory(0, 0),
-            utilization=Utilization("engine_busy", 0.25 if started else 0.0),
+            memory=self.memory,
+            utilization=self.utilization if started else Utilization("engine_busy", 0.0),
         )
 
     async def set_batch_size(self, rows: int) -> int:

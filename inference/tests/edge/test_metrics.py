@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import until
 
 from fluxpool_inference import contract
-from fluxpool_inference.engine import Pace, Rejected, RejectReason, Stage
+from fluxpool_inference.engine import DeviceMemory, Pace, Rejected, RejectReason, Stage, Utilization
 from fluxpool_inference.metrics import pixel_bucket
 
 PAGE = Path(__file__).parents[3] / "docs" / "contract.md"
@@ -119,6 +119,15 @@ async def test_build_info_says_version_pace_and_device(client: Client) -> None:
 async def test_utilization_has_one_source_and_says_which(client: Client) -> None:
     assert await client.value("fluxpool_gpu_utilization_ratio", source="engine_busy") == 0.25
     assert sum(name == "fluxpool_gpu_utilization_ratio" for name, _ in await client.samples()) == 1
+    client.engine.utilization = Utilization("nvml", 0.37)
+    assert await client.value("fluxpool_gpu_utilization_ratio", source="nvml") == 0.37
+    assert sum(name == "fluxpool_gpu_utilization_ratio" for name, _ in await client.samples()) == 1
+
+
+async def test_memory_is_told_as_used_and_total(client: Client) -> None:
+    client.engine.memory = DeviceMemory(used_bytes=3, total_bytes=8)
+    assert await client.value("fluxpool_gpu_memory_bytes", kind="used") == 3
+    assert await client.value("fluxpool_gpu_memory_bytes", kind="total") == 8
 
 
 async def test_admitted_images_end_as_ok_failed_or_cancelled(client: Client) -> None:

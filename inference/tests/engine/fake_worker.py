@@ -1,7 +1,8 @@
 """`python -m fake_worker DESCRIPTOR`: a worker process as it is, but for a model that needs no torch.
 
-The configured model is a folder. Its `model.json` sets fields of the `FakeModel`; each start adds its process id to
-`starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`, `exit`, `hang`, `ok`.
+The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, and a `device_uuid`; each start adds
+its process id to `starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`,
+`exit`, `hang`, `ok`.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ def start(config: EngineConfig) -> Any:
         starts.write(f"{os.getpid()}\n")
     _obey(home / "start")
     options = json.loads((home / "model.json").read_text())
+    device_uuid = options.pop("device_uuid", None)
     info = dataclasses.replace(INFO, name=config.model, guidance_embeds=options.pop("guidance_embeds", True))
     model = FakeModel(Clock(), info, **options)
     bucket = Bucket.of_size(config.default_width, config.default_height, info.max_sequence_length)
@@ -45,7 +47,7 @@ def start(config: EngineConfig) -> Any:
         pace=config.pace,
     )
     warm = WarmUp(calibration, None)
-    return types.SimpleNamespace(model=model, warm=warm, device_uuid=None, stages={"load": 0.0, "warm_up": 0.0})
+    return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid, stages={"load": 0.0, "warm_up": 0.0})
 
 
 def _obey(orders: Path) -> None:

@@ -197,6 +197,7 @@ class Engine:
         """End the worker; what is still in flight fails. Idempotent. A `start` under way must be cancelled first."""
         self._draining = True
         await self._supervisor.stop()
+        self._telemetry.close()
         self._fail_unfinished("the server was stopped")
 
     def _started(self) -> _Serving:

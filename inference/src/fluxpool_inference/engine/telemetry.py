@@ -1,5 +1,6 @@
 """How busy and how full the device is: by NVML where there is a GPU that it knows, else by the engine's account."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -44,20 +45,37 @@ class BusyMeter:
 
 
 class Gpu:
-    """One GPU by its UUID. Raises NVMLError if NVML does not know it."""
+    """One GPU, or a MIG slice of one, by its UUID. Raises NVMLError if NVML does not know it."""
 
     def __init__(self, uuid: str) -> None:
         pynvml.nvmlInit()
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        try:
+            self._handle = _handle(uuid)
+        except pynvml.NVMLError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give NVML back, which counts how often it was taken."""
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
     def memory(self) -> DeviceMemory:
-        """Of the whole device, other processes included."""
+        """Of the whole device or slice, other processes included."""
         memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
         return DeviceMemory(int(memory.used), int(memory.total))
 
     def utilization_ratio(self) -> float:
         """Share of NVML's last sample period (up to a second) in which a kernel ran."""
         return float(pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu) / 100
+
+
+def _handle(uuid: str) -> object:
+    """CUDA tells the same bare UUID for a GPU and for a MIG slice; NVML knows them by their prefixes."""
+    try:
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except pynvml.NVMLError:
+        return pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
 
 
 class Telemetry:
@@ -69,9 +87,15 @@ class Telemetry:
 
     def watch(self, device_uuid: str | None) -> None:
         """Ask NVML from now on, if the device is a GPU that it knows."""
-        try:
-            self._gpu = Gpu(device_uuid) if device_uuid is not None else None
-        except pynvml.NVMLError:
+        self.close()
+        if device_uuid is not None:
+            with contextlib.suppress(pynvml.NVMLError):
+                self._gpu = Gpu(device_uuid)
+
+    def close(self) -> None:
+        """Ask NVML no more. Idempotent."""
+        if self._gpu is not None:
+            self._gpu.close()
             self._gpu = None
 
     def memory(self) -> DeviceMemory:

@@ -62,7 +62,7 @@ class Ready:
         model: What was loaded.
         calibration: What its steps cost.
         rows_held: Rows of the default size that memory held at warm-up; None if it held all that were tried.
-        device_uuid: The GPU's UUID as NVML knows it; None on CPU.
+        device_uuid: The UUID of the GPU, or of the MIG slice of one, as CUDA says it; None on CPU.
         stages: Seconds of each stage of the start.
     """
 

@@ -45,8 +45,8 @@ def _quota(cgroups: Path) -> float | None:
 
 
 def uuid(device: torch.device) -> str | None:
-    """The GPU's UUID as NVML writes it; None on CPU."""
-    return f"GPU-{torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else None
+    """The UUID of the GPU, or of the MIG slice of one, without NVML's prefix; None on CPU."""
+    return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
