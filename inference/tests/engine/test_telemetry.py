@@ -4,7 +4,7 @@ import types
 import uuid
 from dataclasses import dataclass, field
 
-import pynvml  # type: ignore[import-untyped]
+import pynvml
 import pytest
 from conftest import Make
 
@@ -95,6 +95,7 @@ def test_a_mig_slice_has_memory_of_its_own_and_the_engines_word_for_its_utilizat
 def test_without_a_gpu_nvml_is_not_asked(nvml: FakeNvml, telemetry: Telemetry) -> None:
     telemetry.watch(None)
     assert (telemetry.utilization(None), telemetry.memory()) == (BUSY, NOTHING)
+    assert telemetry.utilization(99.0).ratio == pytest.approx(0.7), "with a second of what is not reported yet"
     assert nvml.asked == []
 
 
