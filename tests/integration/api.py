@@ -119,12 +119,12 @@ class Namespaces:
         """It is no longer needed."""
         self._api.drop_namespace(name)
 
-    def end(self) -> None:
-        """Drop all that are left, and wait until none is."""
-        refs = [Ref("Namespace", None, name) for name in self._names]
+    def end(self, *names: str) -> None:
+        """Drop these, or all if none is named, and wait until none of them is left."""
+        refs = [Ref("Namespace", None, name) for name in names or self._names]
         for ref in refs:
             self._api.delete(ref)
-        wait_for("the end of all namespaces", lambda: not any(self._api.get(ref) for ref in refs), 120)
+        wait_for("the end of namespaces", lambda: not any(self._api.get(ref) for ref in refs), 180)
 
 
 def service_account_kubeconfig(admin: Path, token: str, target: Path) -> Path:

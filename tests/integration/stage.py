@@ -34,7 +34,6 @@ SCRAPED_TWICE: Final = "scraped-twice"
 SETTINGS: Final = {"scale_interval_seconds": 0.5, "resync_seconds": 300}
 """Of the operator, where a test does not say otherwise: it decides fast, so that tests need not wait."""
 
-VALUES: Final = {"prometheus": {"install": True, "server": {"scrapeInterval": "1s"}}}
 GRANTING: Final = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -64,9 +63,9 @@ class Stage:
 
 
 @contextmanager
-def stage(api: Api, folder: Path) -> Iterator[Stage]:
+def stage(api: Api, folder: Path, scrape_interval: str = "1s") -> Iterator[Stage]:
     """Install the chart without its Deployments into NAMESPACE; all of it is gone afterwards, the CRD too."""
-    rendered = render(VALUES)
+    rendered = render({"prometheus": {"install": True, "server": {"scrapeInterval": scrape_interval}}})
     kubectl("apply", "--server-side", "--force-conflicts", given=of_kind(rendered, "CustomResourceDefinition"))
     kubectl("wait", "--for=condition=Established", "crd/fluxpools.fluxpool.dev", "--timeout=30s")
     grants = [granting for kind in GRANTING for granting in of_kind(rendered, kind)]

@@ -20,7 +20,7 @@ CHILDREN = ("Secret", "Deployment", "Service", "PodDisruptionBudget")
 EDITS: dict[str, Object] = {
     "Secret": {"metadata": {"labels": {"fluxpool.dev/pool": None}}},
     "Deployment": {"spec": {"replicas": 4, "template": {"spec": {"terminationGracePeriodSeconds": 60}}}},
-    "Service": {"spec": {"selector": {"fluxpool.dev/pool": "another"}}},
+    "Service": {"spec": {"selector": {"fluxpool.dev/pool": "another"}, "ports": [{"name": "web", "port": 80}]}},
     "PodDisruptionBudget": {"spec": {"maxUnavailable": 0}},
 }
 PLURALS = {"Secret": "secrets", "Deployment": "deployments", "Service": "services"} | {
@@ -65,6 +65,28 @@ def test_edited_children_are_put_right_by_one_write_each(new_pool: NewPool) -> N
     assert uids(pool) == identity
     writes = [call for call in audit.writes() if call.resource in PLURALS.values() and call.namespace == pool.namespace]
     assert sorted((call.verb, call.resource) for call in writes) == sorted(("patch", name) for name in PLURALS.values())
+
+
+def test_a_service_whose_port_got_another_number_is_made_anew(new_pool: NewPool) -> None:
+    pool = new_pool("renumbered").create()
+    pool.wait_for_replicas(1)
+    service = pool.child("Service")
+    before, identity, audit = pool.api.get(service), uids(pool), Audit()
+    renumbered = {**_ports(before)[0], "port": 8080}
+    pool.api.patch(service, {"spec": {"ports": [renumbered]}})
+    wait_for("another Service", lambda: uids(pool).get("Service", identity["Service"]) != identity["Service"])
+    assert _ports(pool.api.get(service)) == _ports(before)
+    assert {**uids(pool), "Service": identity["Service"]} == identity, "the others stay"
+    writes = [(call.verb, call.resource) for call in audit.writes() if call.namespace == pool.namespace]
+    assert [verb for verb, resource in writes if resource == "services"] == ["delete", "patch"]
+    stalled = pool.condition("Stalled")
+    assert stalled is not None
+    assert stalled.status == "False"
+
+
+def _ports(service: Object | None) -> list[Object]:
+    assert service is not None
+    return list(service["spec"]["ports"])
 
 
 def _essence(child: Object | None) -> Object:

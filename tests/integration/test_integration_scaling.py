@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pytest
 
 from chart.kube import kubectl
-from fluxpool_demo.kube import Ref
 from integration.api import Api, Namespaces, wait_for
 from integration.audit import Audit
 from integration.background import Background
@@ -117,8 +116,8 @@ def test_a_manifest_applied_every_second_while_pools_scale_changes_nothing(
         seen = len(answers)
         wait_for("more to be applied", lambda: min(len(answers), len(more_answers)) > seen + 2)
     for pool, versions in ((first, of_first), (second, of_second)):
-        replicas = [after.replicas for _, after in changes_of(versions)]
-        assert replicas == [3, *sorted(replicas[1:], reverse=True)]  # up at once, and down without a way back
+        numbers = [after.replicas or 0 for _, after in changes_of(versions)]
+        assert numbers == [3, *sorted(numbers[1:], reverse=True)]  # up at once, and down without a way back
         assert {version["metadata"]["generation"] for version in versions} == {1}
         assert pool.deployed() == 1
 
@@ -139,7 +138,7 @@ def test_pools_of_one_name_in_two_namespaces_do_not_disturb_each_other(
     assert {version["status"]["desired"]["replicas"] for version in versions} == {1}
     assert theirs.pod_names() == before
     assert list(pods.told(next_door, "twin").values()) == [[3]]
-    tokens = [api.get(Ref("Secret", namespace, "twin-admin"))["data"] for namespace in (ours.namespace, next_door)]
-    assert tokens[0] != tokens[1]
+    secrets = [api.get(pool.child("Secret")) or {} for pool in (ours, theirs)]
+    assert secrets[0]["data"] != secrets[1]["data"]
     assert pods.running(ours.namespace, "twin") == [FULLEST]
     assert pods.refusals == []
