@@ -14,7 +14,7 @@ from e2e.day import Day, live_through
 from e2e.ledger import Ledger
 from e2e.pools import NAMESPACE, TROUBLE
 from e2e.stage import Stage
-from e2e.troubles import SpareGpus, apply_troubles, repeat_an_event
+from e2e.troubles import SpareGpus, apply_troubles, renumber_a_port, repeat_an_event
 from e2e.waiting import answer
 from fluxpool_cluster import layout
 from fluxpool_demo import install
@@ -119,6 +119,12 @@ async def troubles(stage: Stage, spare_gpus: SpareGpus) -> Sequence[str]:
 async def counted(stage: Stage, troubles: Sequence[str]) -> Sequence[Object]:
     """Events of one of them, of which one has been counted anew instead of written anew."""
     return await repeat_an_event(stage)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def made_anew(stage: Stage, troubles: Sequence[str]) -> tuple[Object, Object]:
+    """The Service of one of them before and after somebody gave its port another number."""
+    return await renumber_a_port(stage)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

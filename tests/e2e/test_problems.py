@@ -57,6 +57,11 @@ async def test_a_child_that_the_api_server_refuses_is_told_in_its_words(troubles
     assert condition(pool, "Stalled")["message"] in warnings("refused", "Refused")
 
 
+async def test_a_service_whose_port_got_another_number_is_made_anew(made_anew: tuple[Object, Object]) -> None:
+    before, after = made_anew
+    assert after["spec"]["ports"] == before["spec"]["ports"]
+
+
 async def test_an_event_that_repeats_is_counted_and_not_written_again(counted: Sequence[Object]) -> None:
     newest = max(counted, key=lambda event: event["eventTime"])
     assert newest["series"]["count"] > 1

@@ -1,18 +1,16 @@
 """Every right that the chart grants is used: what it grants, against what the API server's audit log has seen."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from chart.helm import granted, only, render
-from e2e.day import Day
 from e2e.stage import Stage
 from fluxpool_cluster import layout
 from fluxpool_demo import install
-from fluxpool_demo.kube import Object
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
@@ -22,8 +20,9 @@ SINCE_LISTS_ARE_STREAMED = {("", "pods", "list")}
 
 
 @pytest.mark.parametrize(("component", "elsewhere"), [("operator", set()), ("prometheus", SINCE_LISTS_ARE_STREAMED)])
+@pytest.mark.usefixtures("day", "counted", "made_anew")
 async def test_every_right_is_used_and_none_is_missed(
-    component: str, elsewhere: set[Right], stage: Stage, day: Day, counted: Sequence[Object], began_at: datetime
+    component: str, elsewhere: set[Right], stage: Stage, began_at: datetime
 ) -> None:
     calls = list(calls_of(f"system:serviceaccount:{install.SYSTEM_NAMESPACE}:fluxpool-{component}", began_at))
     role = granted(only(render(stage.platform.helm_values), "ClusterRole", component))

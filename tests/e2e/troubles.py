@@ -60,6 +60,25 @@ async def apply_troubles(stage: Stage) -> Sequence[str]:
     return list(POOLS)
 
 
+async def renumber_a_port(stage: Stage) -> tuple[Object, Object]:
+    """Give the port of a pool's Service another number, which no write can take back. Returns it as it was and is."""
+    service = Ref("Service", TROUBLE, "refused")
+
+    async def found() -> Object | None:
+        return await stage.kube.get(service)
+
+    before = await answer(found, bool, "a Service of the pool", 30)
+    assert before is not None
+    await stage.kube.patch(service, {"spec": {"ports": [{**before["spec"]["ports"][0], "port": 8080}]}})
+
+    def anew(now: Object | None) -> bool:
+        return now is not None and now["metadata"]["uid"] != before["metadata"]["uid"]
+
+    after = await answer(found, anew, "another Service in its place", 30)
+    assert after is not None
+    return before, after
+
+
 def warning_events(pool: str, reason: str) -> list[Object]:
     """Warnings about a pool, as `kubectl describe` shows them."""
     regarding = f"--field-selector=regarding.kind=FluxPool,regarding.name={pool},reason={reason},type=Warning"

@@ -133,11 +133,14 @@ def test_what_an_operator_killed_in_mid_change_had_decided_is_done_by_the_next_o
         with stuck_before_the_deployment(stage):
             pods.load(pool.namespace, pool.name).requests = FULL
             pool.wait("to be decided on", lambda pool: pool.desired().replicas == 3)
+            pool.wait_for_condition("Stalled", "True", "Refused")
+            pool.wait_for_condition("Ready", "True", "Refused")
             pool.wait("to be told of the refusal", lambda pool: "Refused" in dict(pool.events()))
             assert operator.stop(signal.SIGKILL) == -signal.SIGKILL
             assert (pool.deployed(), pool.pod_names()) == (1, first)  # half done, and pods serve on
         operator.start()
         pool.wait_for_replicas(3)
+        pool.wait_for_condition("Stalled", "False", "Progressing")
         operator.wait_for_ticks(4)
     assert [after.replicas for _, after in changes_of(versions)] == [3]
     assert [reason for reason, _ in pool.events()].count("ScaledUp") == 1

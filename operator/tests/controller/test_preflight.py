@@ -93,6 +93,7 @@ def test_the_rights_are_the_least_that_will_do() -> None:
     rights = {str(right) for right in needed_rights(kinds.CHILDREN)}
     assert "patch fluxpools.fluxpool.dev/status" in rights
     assert not rights & {"patch fluxpools.fluxpool.dev", "delete secrets", "patch pods", "create pods"}
+    assert {right for right in rights if right.startswith("delete")} == {"delete services"}
     assert not any("servicemonitors" in right or "customresourcedefinitions" in right for right in rights)
     with_monitors = {str(right) for right in needed_rights([*kinds.CHILDREN, kinds.SERVICE_MONITOR])}
     assert "delete servicemonitors.monitoring.coreos.com" in with_monitors
