@@ -2,75 +2,16 @@
 
 import gc
 import json
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bed import PYTHONPATH, Bed, Make, alive
 from facts import Facts
-from waiting import until
 
-from fluxpool_inference.engine import Engine, EngineConfig, WorkerState, process
+from fluxpool_inference.engine import Engine, EngineConfig, process
 from fluxpool_inference.engine import supervisor as supervision
-
-TESTS = Path(__file__).parents[1]
-
-
-@dataclass
-class Bed:
-    """One engine, its facts, and the folder that tells its workers what to do."""
-
-    engine: Engine
-    facts: Facts
-    home: Path
-
-    @property
-    def state(self) -> WorkerState:
-        return self.engine.status().workers[0].state
-
-    @property
-    def pid(self) -> int:
-        pid = self.engine.status().workers[0].pid
-        assert pid is not None
-        return pid
-
-    @property
-    def starts(self) -> list[int]:
-        """The process ids of all workers so far."""
-        file = self.home / "starts"
-        return [int(line) for line in file.read_text().split()] if file.exists() else []
-
-    def order(self, *starts: str) -> None:
-        """What becomes of the next starts."""
-        (self.home / "start").write_text("\n".join(starts))
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    async def until_state(self, state: WorkerState) -> None:
-        await until(lambda: self.state is state)
-
-    async def until_steps(self, steps: int) -> None:
-        """Until so many more steps have run."""
-        wanted = len(self.facts.rows) + steps
-        await until(lambda: len(self.facts.rows) >= wanted)
-
-    async def restarted(self) -> None:
-        """Until a worker serves that was not there when this was called first."""
-        before = len(self.facts.stages)
-        await until(lambda: len(self.facts.stages) > before)
-
-    def assert_nothing_in_flight(self) -> None:
-        status = self.engine.status()
-        assert (status.waiting, status.running) == (0, 0)
-        assert (status.queued_work_seconds, status.running_work_seconds) == (0, 0)
-        assert self.facts.in_flight == 0
-
-
-Make = Callable[..., Bed]
 
 
 @pytest.fixture
@@ -82,7 +23,7 @@ def quick_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
 async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_restarts: None) -> AsyncIterator[Make]:
     """Makes engines that are not started yet; those with options of the fake model as `model`."""
     monkeypatch.setattr(process, "MODULE", "fake_worker")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS / "engine")]))
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     made: list[Bed] = []
 
     def new(model: dict[str, Any] | None = None, **options: Any) -> Bed:
@@ -109,14 +50,6 @@ async def bed(make: Make) -> Bed:
     bed = make()
     await bed.engine.start()
     return bed
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process, and not only its corpse."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture

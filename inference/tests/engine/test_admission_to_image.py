@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from bed import Bed, Make, alive
 from bench import image
-from conftest import Bed, Make, alive
 from fake_model import picture
 from waiting import until
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 import pytest
-from conftest import TESTS, Make, alive
+from bed import PYTHONPATH, Make, alive
 from waiting import until
 
 from fluxpool_inference.engine import StartError, StartFailure, WorkerState
@@ -136,7 +136,7 @@ async def test_a_worker_exits_when_its_parent_dies_whatever_it_is_doing(
     make: Make, prompt: str, number: signal.Signals
 ) -> None:
     home = make().home
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS / "engine")])}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, str(home), prompt, env=environment, stdout=asyncio.subprocess.PIPE
     )

@@ -7,8 +7,8 @@ import asyncio
 import random
 
 import pytest
+from bed import Bed, Make
 from bench import image
-from conftest import Bed, Make
 from fake_model import picture
 
 from fluxpool_inference.engine import Priority, Rejected, RequestFailed, WorkerState

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pynvml
 import pytest
-from conftest import Make
+from bed import Make
 
 from fluxpool_inference.engine import DeviceMemory, Utilization
 from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
