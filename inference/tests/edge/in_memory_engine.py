@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from waiting import until
 
 from fluxpool_inference.engine import (
+    BucketCost,
     DeviceMemory,
     Engine,
     EngineConfig,
@@ -23,7 +24,6 @@ from fluxpool_inference.engine import (
     Ticket,
     Timings,
     Utilization,
-    WarmBucket,
     WorkerState,
     WorkerStatus,
 )
@@ -105,6 +105,7 @@ class InMemoryEngine(Engine):
         self.tickets: list[InMemoryTicket] = []
         self.admitted_with: dict[str, object] = {}
         self.stopped = False
+        self.predicted_buckets: tuple[BucketCost, ...] = ()
         self.memory = DeviceMemory(0, 0)
         self.utilization = Utilization("engine_busy", 0.25)
         self._batch_size = config.batch_size
@@ -118,6 +119,9 @@ class InMemoryEngine(Engine):
         if self.worker_state is WorkerState.STARTING:
             raise RuntimeError("not started")
         return self.model_info
+
+    def cost_is_predicted(self, request: ImageRequest) -> bool:
+        return (request.width, request.height) != (64, 64)
 
     async def admit(
         self, requests: Sequence[ImageRequest], *, first_attempt: bool = True, deadline_seconds: float | None = None
@@ -152,7 +156,8 @@ class InMemoryEngine(Engine):
             running_work_seconds=running * WORK_SECONDS / 2,
             step_fixed_seconds=0.05 if started else 0.0,
             step_per_row_seconds=0.02 if started else 0.0,
-            warm_buckets=(WarmBucket(64, 64, 0.05, 0.02),) if started else (),
+            warm_buckets=(BucketCost(64, 64, 0.05, 0.02),) if started else (),
+            predicted_buckets=self.predicted_buckets,
             pace=self.config.pace,
             workers=(WorkerStatus(0, self.worker_state, 4711, "cpu"),),
             memory=self.memory,

@@ -5,7 +5,7 @@ import pytest
 from edge_client import ADMIN_TOKEN, Client, make_client
 
 from fluxpool_inference.edge import build_edge
-from fluxpool_inference.engine import Pace, StartError
+from fluxpool_inference.engine import BucketCost, Pace, StartError
 from fluxpool_inference.settings import ServeSettings
 
 
@@ -30,6 +30,7 @@ async def test_the_api_port_serves_no_admin_path_and_the_admin_port_no_api(clien
 
 
 async def test_the_status_is_that_of_the_contract(client: Client) -> None:
+    client.engine.predicted_buckets = (BucketCost(128, 64, 0.05, 0.04),)
     response = await client.admin.get("/admin/status")
     assert response.status_code == 200
     status = response.json()
@@ -44,6 +45,7 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
         "queued_work_seconds": 0,
         "running_work_seconds": 0,
         "warm_buckets": [{"width": 64, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.02}}],
+        "predicted_buckets": [{"width": 128, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.04}}],
         "draining": False,
         "ready": True,
         "paced": None,

@@ -405,6 +405,19 @@ async def test_a_request_timeout_that_is_no_time_is_a_400(client: Client, value:
     assert error(response, 400)["param"] == "x-request-timeout"
 
 
+async def test_the_log_flags_a_request_whose_cost_is_predicted_and_also_one_refused_for_it(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fluxpool.access")
+    await client.generate(size="64x64")
+    await client.generate(size="128x64")
+    client.engine.rejection = Rejected(RejectReason.WAIT_TOO_LONG, 3, "the estimated wait is too long")
+    await client.generate(size="128x64")
+    lines = [record.__dict__["fields"] for record in caplog.records if record.name == "fluxpool.access"]
+    assert [line["status"] for line in lines] == [200, 200, 429]
+    assert [line.get("predicted_cost") for line in lines] == [None, True, True]
+
+
 async def test_the_clients_request_id_comes_back_unless_it_is_strange(client: Client) -> None:
     async def request_id(given: str | None) -> str:
         headers = {"x-request-id": given} if given is not None else {}

@@ -221,6 +221,8 @@ async def test_before_the_start_a_request_is_refused_and_there_is_no_model(make:
     assert bed.facts.rejections == [(RejectReason.NOT_READY, 1, 0.0, True)]
     with pytest.raises(RuntimeError):
         _ = bed.engine.model
+    with pytest.raises(RuntimeError):
+        bed.engine.cost_is_predicted(image())
     status = bed.engine.status()
     assert (status.model, status.ready, status.warm_buckets) == (None, False, ())
     assert status.workers[0].state is WorkerState.STARTING
@@ -238,6 +240,22 @@ async def test_the_status_of_a_served_engine_tells_what_was_calibrated(bed: Bed)
     assert alive(bed.pid)
     assert status.utilization.source == "engine_busy"
     assert (status.memory.used_bytes, status.memory.total_bytes) == (0, 0)
+
+
+async def test_a_size_that_was_not_measured_is_told_as_predicted_once_it_is_admitted(make: Make) -> None:
+    bed = make(max_waiting=1)
+    await bed.engine.start()
+    other = image(width=32)
+    assert bed.engine.cost_is_predicted(other)
+    assert not bed.engine.cost_is_predicted(image())
+    with pytest.raises(Rejected):
+        await bed.engine.admit([other, other])
+    assert bed.engine.status().predicted_buckets == (), "a refused size is none that runs"
+    (await bed.engine.generate(image())).release()
+    (await bed.engine.generate(other)).release()
+    (predicted,) = bed.engine.status().predicted_buckets
+    assert (predicted.width, predicted.height) == (32, 64)
+    assert predicted.per_row_seconds < bed.engine.status().step_per_row_seconds
 
 
 # ---- cancellation

@@ -4,12 +4,12 @@ from fluxpool_inference.engine.facade import Engine
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ticket import Ticket
 from fluxpool_inference.engine.types import (
+    BucketCost,
     DeviceMemory,
     EngineObserver,
     EngineStatus,
     Stage,
     Utilization,
-    WarmBucket,
     WorkerState,
     WorkerStatus,
 )
@@ -30,6 +30,7 @@ from fluxpool_inference.values import (
 
 __all__ = [
     "LATENT_MULTIPLE",
+    "BucketCost",
     "DeviceMemory",
     "Engine",
     "EngineConfig",
@@ -49,7 +50,6 @@ __all__ = [
     "Ticket",
     "Timings",
     "Utilization",
-    "WarmBucket",
     "WorkerState",
     "WorkerStatus",
 ]

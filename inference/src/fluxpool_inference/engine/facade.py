@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ledger import Entry, Ledger
-from fluxpool_inference.engine.progress import Progress
+from fluxpool_inference.engine.serving import Serving
 from fluxpool_inference.engine.supervisor import Events, Supervisor
 from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
 from fluxpool_inference.engine.ticket import EntryTicket, Ticket
-from fluxpool_inference.engine.types import EngineObserver, EngineStatus, WarmBucket, WorkerState
+from fluxpool_inference.engine.types import EngineObserver, EngineStatus, WorkerState
 from fluxpool_inference.ipc.messages import Cancel, Finished, FromWorker, Ready, SetBatchSize, Submit
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
@@ -26,10 +26,10 @@ from fluxpool_inference.scheduling.admission import (
 )
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import choose, order
-from fluxpool_inference.scheduling.costs import Calibration, OnlineCosts, longest_request_seconds
+from fluxpool_inference.scheduling.costs import longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import forecast
-from fluxpool_inference.scheduling.limits import RowLimits, draining_batch_size
+from fluxpool_inference.scheduling.limits import draining_batch_size
 from fluxpool_inference.values import (
     EngineConfig,
     ImageRequest,
@@ -52,19 +52,6 @@ _MESSAGES = {
 }
 
 
-class _Serving:
-    """What there is once a worker has been ready: the model, what its steps cost, and who listens to it."""
-
-    def __init__(
-        self, ready: Ready, batch_size: int, ledger: Ledger, meter: BusyMeter, observer: EngineObserver
-    ) -> None:
-        self.model = ready.model
-        self.calibration: Calibration = ready.calibration
-        self.costs = OnlineCosts(ready.calibration)
-        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held)
-        self.progress = Progress(ledger, costs=self.costs, limits=self.limits, meter=meter, observer=observer)
-
-
 class Engine:
     """Admits images by estimated time, has the worker make them, hands their pixels over. Belongs to one event loop."""
 
@@ -77,7 +64,7 @@ class Engine:
         self._ledger = Ledger()
         self._meter = BusyMeter()
         self._telemetry = Telemetry(self._meter)
-        self._serving: _Serving | None = None
+        self._serving: Serving | None = None
         self._draining = False
         self._numbers = itertools.count(1)
         self._supervisor = Supervisor(
@@ -100,7 +87,7 @@ class Engine:
         if problem := drain_problem(self._policy, longest):
             await self._supervisor.stop()
             raise StartError(StartFailure.INVALID_CONFIGURATION, problem)
-        self._serving = _Serving(ready, self._ceiling, self._ledger, self._meter, self._observer)
+        self._serving = Serving(ready, self._ceiling, self._ledger, self._meter, self._observer)
         self._telemetry.watch(ready.device_uuid)
         self._observer.start_stage(ready.stages)
 
@@ -108,6 +95,14 @@ class Engine:
     def model(self) -> ModelInfo:
         """The loaded model. Raises RuntimeError before `start` has returned."""
         return self._started().model
+
+    def cost_is_predicted(self, request: ImageRequest) -> bool:
+        """Whether its size was not measured, so that its cost is scaled from one that was.
+
+        Raises RuntimeError before `start` has returned.
+        """
+        serving = self._started()
+        return not serving.calibration.measured(Bucket.of(request, serving.model.max_sequence_length))
 
     async def admit(
         self, requests: Sequence[ImageRequest], *, first_attempt: bool = True, deadline_seconds: float | None = None
@@ -138,6 +133,7 @@ class Engine:
         for entry in entries:
             self._observer.admitted(entry.work_seconds, entry.wait_estimate_seconds)
             self._ledger.add(entry)
+            serving.sizes.admitted(entry.bucket)
             self._submit(entry)
         return [EntryTicket(entry, self._cancel) for entry in entries]
 
@@ -151,7 +147,7 @@ class Engine:
         config, serving = self._config, self._serving
         worker = self._supervisor.status
         load = self._ledger.load(serving.calibration if serving else None)
-        warm = _warm_buckets(serving.calibration) if serving else ()
+        warm = serving.sizes.measured if serving else ()
         return EngineStatus(
             model=serving.model if serving else None,
             ready=worker.state is WorkerState.READY and serving is not None and not self._draining,
@@ -166,6 +162,7 @@ class Engine:
             step_fixed_seconds=warm[0].fixed_seconds if warm else 0.0,
             step_per_row_seconds=warm[0].per_row_seconds if warm else 0.0,
             warm_buckets=warm,
+            predicted_buckets=serving.sizes.predicted if serving else (),
             pace=config.pace,
             workers=(worker,),
             memory=self._telemetry.memory(),
@@ -200,7 +197,7 @@ class Engine:
         self._telemetry.close()
         self._fail_unfinished("the server was stopped")
 
-    def _started(self) -> _Serving:
+    def _started(self) -> Serving:
         if self._serving is None:
             raise RuntimeError("the engine has not started")
         return self._serving
@@ -216,7 +213,7 @@ class Engine:
 
     # ---- admission ----------------------------------------------------------------------------------------------
 
-    def _entry(self, serving: _Serving, request: ImageRequest, client_seconds: float | None) -> Entry:
+    def _entry(self, serving: Serving, request: ImageRequest, client_seconds: float | None) -> Entry:
         now = time.monotonic()
         bucket = Bucket.of(request, serving.model.max_sequence_length)
         work = serving.calibration.work_seconds(bucket, request.steps)
@@ -231,7 +228,7 @@ class Engine:
             result=asyncio.get_running_loop().create_future(),
         )
 
-    def _refusal(self, serving: _Serving, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
+    def _refusal(self, serving: Serving, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
         """Why the entries cannot be admitted; sets their estimates if they can."""
         unfinished = self._ledger.unfinished
         elapsed = time.monotonic() - serving.progress.last_report
@@ -303,9 +300,3 @@ class Engine:
 
     def _fail(self, entry: Entry, message: str) -> None:
         self._started().progress.fail(entry, message)
-
-
-def _warm_buckets(calibration: Calibration) -> tuple[WarmBucket, ...]:
-    bucket = calibration.reference
-    curve = calibration.curve(bucket)
-    return (WarmBucket(16 * bucket.width, 16 * bucket.height, curve.fixed_seconds, curve.per_row_seconds),)

@@ -28,8 +28,8 @@ class WorkerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class WarmBucket:
-    """A size whose step time was measured at warm-up: t(rows) = fixed_seconds + per_row_seconds * rows."""
+class BucketCost:
+    """What a step costs at a size: t(rows) = fixed_seconds + per_row_seconds * rows."""
 
     width: int
     height: int
@@ -81,6 +81,7 @@ class EngineStatus:
         step_fixed_seconds: a of t(rows) = a + c rows at the default size; 0 before calibration.
         step_per_row_seconds: c of the same.
         warm_buckets: Sizes measured at warm-up.
+        predicted_buckets: The last other sizes that were admitted; their costs are scaled by operations.
         pace: As configured.
         workers: One entry per worker.
         memory: Of the devices.
@@ -99,7 +100,8 @@ class EngineStatus:
     running_work_seconds: float
     step_fixed_seconds: float
     step_per_row_seconds: float
-    warm_buckets: tuple[WarmBucket, ...]
+    warm_buckets: tuple[BucketCost, ...]
+    predicted_buckets: tuple[BucketCost, ...]
     pace: Pace | None
     workers: tuple[WorkerStatus, ...]
     memory: DeviceMemory

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fluxpool_inference.engine import Engine, EngineStatus, WarmBucket
+from fluxpool_inference.engine import BucketCost, Engine, EngineStatus
 from fluxpool_inference.errors import UnauthorizedError
 from fluxpool_inference.http.body import read_json_object
 from fluxpool_inference.http.context import facts
 from fluxpool_inference.http.fields import RequiredInteger, Schema, object_schema, refuse_unknown
 from fluxpool_inference.http.replies import JsonReply
-from fluxpool_inference.http.schemas import AdminStatus, BatchSize, StepSeconds, WarmBucketItem
+from fluxpool_inference.http.schemas import AdminStatus, BatchSize, BucketItem, StepSeconds
 from fluxpool_inference.readiness import Readiness
 from fluxpool_inference.version import VERSION
 
@@ -99,7 +99,8 @@ class Admin:
             running=status.running,
             queued_work_seconds=status.queued_work_seconds,
             running_work_seconds=status.running_work_seconds,
-            warm_buckets=[_warm_bucket(bucket) for bucket in status.warm_buckets],
+            warm_buckets=[_item(bucket) for bucket in status.warm_buckets],
+            predicted_buckets=[_item(bucket) for bucket in status.predicted_buckets],
             draining=self._readiness.draining,
             ready=self._readiness.problem() is None,
             paced=status.pace,
@@ -108,6 +109,6 @@ class Admin:
         )
 
 
-def _warm_bucket(bucket: WarmBucket) -> WarmBucketItem:
+def _item(bucket: BucketCost) -> BucketItem:
     step = StepSeconds(fixed=bucket.fixed_seconds, per_row=bucket.per_row_seconds)
-    return WarmBucketItem(width=bucket.width, height=bucket.height, step_seconds=step)
+    return BucketItem(width=bucket.width, height=bucket.height, step_seconds=step)

@@ -83,6 +83,8 @@ class Images:
         facts(request).update(
             images=len(generation.images), size=str(generation.size), steps=first.steps, seed=first.seed
         )
+        if self._engine.cost_is_predicted(first):
+            facts(request)["predicted_cost"] = True
         work = self._make(generation, request.headers, deadline)
         finished = await self._unless_in_vain(request.receive, work)
         facts(request)["wait_seconds"] = round(max(image.wait_seconds for image in finished), 4)

@@ -69,8 +69,8 @@ class StepSeconds(BaseModel):
     per_row: float
 
 
-class WarmBucketItem(BaseModel):
-    """A size that was measured at warm-up."""
+class BucketItem(BaseModel):
+    """A size, and what a step of it costs."""
 
     width: int
     height: int
@@ -90,7 +90,10 @@ class AdminStatus(BaseModel):
     running: int = Field(description="Images with a step run, until answered.")
     queued_work_seconds: float
     running_work_seconds: float
-    warm_buckets: list[WarmBucketItem]
+    warm_buckets: list[BucketItem] = Field(description="Sizes that were measured at warm-up.")
+    predicted_buckets: list[BucketItem] = Field(
+        description="The last other sizes that were admitted. Their costs are predicted: scaled by their operations."
+    )
     draining: bool
     ready: bool
     paced: Pace | None = Field(description="null at full speed.")

@@ -102,6 +102,10 @@ class Calibration:
     decode_seconds: float
     pace: Pace | None = None
 
+    def measured(self, bucket: Bucket) -> bool:
+        """Whether the costs of a bucket were measured; those of all others are predicted."""
+        return bucket == self.reference
+
     def step_seconds(self, bucket: Bucket, rows: int) -> float:
         """The duration of one step over `rows` rows of `bucket`, held by the pace."""
         scale = self.shape.step_flop(bucket) / self.shape.step_flop(self.reference)

@@ -1,0 +1,24 @@
+"""What there is once a worker has been ready."""
+
+from fluxpool_inference.engine.ledger import Ledger
+from fluxpool_inference.engine.progress import Progress
+from fluxpool_inference.engine.sizes import Sizes
+from fluxpool_inference.engine.telemetry import BusyMeter
+from fluxpool_inference.engine.types import EngineObserver
+from fluxpool_inference.ipc.messages import Ready
+from fluxpool_inference.scheduling.costs import OnlineCosts
+from fluxpool_inference.scheduling.limits import RowLimits
+
+
+class Serving:
+    """The model, what its steps cost, and who listens to it. The first worker's numbers hold for the engine's life."""
+
+    def __init__(
+        self, ready: Ready, batch_size: int, ledger: Ledger, meter: BusyMeter, observer: EngineObserver
+    ) -> None:
+        self.model = ready.model
+        self.calibration = ready.calibration
+        self.costs = OnlineCosts(ready.calibration)
+        self.sizes = Sizes(ready.calibration)
+        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held)
+        self.progress = Progress(ledger, costs=self.costs, limits=self.limits, meter=meter, observer=observer)
