@@ -8,7 +8,7 @@ import pytest
 
 from e2e.pools import TROUBLE
 from e2e.stage import Stage
-from e2e.troubles import NO_IMAGE, warning_events
+from e2e.troubles import NO_GPU, NO_IMAGE, warning_events
 from fluxpool_demo.kube import Object, Ref, condition, is_true
 
 NOWHERE = "/nowhere/flux"
@@ -19,7 +19,7 @@ NOWHERE = "/nowhere/flux"
     [
         ("crash", "CrashLoop", r"pod crash-\S+ ended with exit code 1 .*restarts: \d", 60),
         ("image", "ImagePullFailed", re.escape(NO_IMAGE), 60),
-        ("gpus", "Unschedulable", r"^nvidia\.com/gpu is short: pod gpus-\S+ waits for a node", 90),
+        ("gpus", "Unschedulable", rf"^{re.escape(NO_GPU)} is short: pod gpus-\S+ waits for a node", 90),
         ("rollout", "RolloutNeedsGPU", r"needs a spare e2e\.fluxpool\.dev/gpu .*rollout\.maxSurge: 0", 90),
     ],
 )
@@ -63,8 +63,10 @@ async def test_a_service_whose_port_got_another_number_is_made_anew(made_anew: t
 
 
 async def test_an_event_that_repeats_is_counted_and_not_written_again(counted: Sequence[Object]) -> None:
-    newest = max(counted, key=lambda event: event["eventTime"])
-    assert newest["series"]["count"] > 1
+    repeated = next(event for event in counted if "series" in event)
+    first, last = repeated["eventTime"], repeated["series"]["lastObservedTime"]
+    assert repeated["series"]["count"] > 1
+    assert [event for event in counted if first < event["eventTime"] <= last] == []
 
 
 async def stalled(stage: Stage, name: str, seconds: float) -> Object:

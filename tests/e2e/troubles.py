@@ -12,8 +12,8 @@ from e2e.stage import Stage
 from e2e.waiting import answer
 from fluxpool_demo.kube import Object, Ref
 
-MOST_GPUS = 16
-"""Per pod, by the FluxPool's schema; more than the lab's node has."""
+NO_GPU = "e2e.fluxpool.dev/no-gpu"
+"""A resource that no node has."""
 NO_IMAGE = "localhost:1/nowhere:none"
 NO_VOLUME = {"volumeMounts": [{"name": "nothing", "mountPath": "/nothing"}]}
 
@@ -21,7 +21,7 @@ POOLS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "crash": broken,
     "image": lambda model: broken(model, template={"image": NO_IMAGE, "imagePullPolicy": "IfNotPresent"}),
     "rollout": broken,
-    "gpus": lambda model: broken(model, gpu={"count": MOST_GPUS}),
+    "gpus": lambda model: broken(model, gpu={"resourceName": NO_GPU}),
     "refused": lambda model: broken(model, template=NO_VOLUME),
 }
 
