@@ -88,9 +88,9 @@ def operator(stage: Stage, pods: FakePods, front_: Front) -> Iterator[Operator]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def too_big(api: Api, namespaces: Namespaces, operator: Operator) -> Pool:
+def unplaced(api: Api, namespaces: Namespaces, operator: Operator) -> Pool:
     """A pool whose pods fit no node; made first of all, since only after a minute that is held to be a problem."""
-    return Pool(api, namespaces.make(), "too-big").create(gpu={"count": 16})
+    return Pool(api, namespaces.make(), "unplaced").create(gpu={"resourceName": "nvidia.com/mig-7g.141gb"})
 
 
 @pytest.fixture(scope="module")

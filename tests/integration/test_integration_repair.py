@@ -172,14 +172,14 @@ def _of(api: Api, kind: str, pool: Pool) -> list[Object]:
     return api.list(kind, pool.namespace, f"fluxpool.dev/pool={pool.name}")
 
 
-def test_a_pod_that_asks_for_more_gpus_than_any_node_has_is_shown_as_unschedulable(too_big: Pool) -> None:
-    too_big.wait_for_condition("Stalled", "True", "Unschedulable", seconds=90)
+def test_a_pod_that_asks_for_a_gpu_that_no_node_has_is_shown_as_unschedulable(unplaced: Pool) -> None:
+    unplaced.wait_for_condition("Stalled", "True", "Unschedulable", seconds=90)
     for kind, status in (("Stalled", "True"), ("Ready", "False"), ("Reconciling", "False")):
-        condition = too_big.condition(kind)
+        condition = unplaced.condition(kind)
         assert condition is not None
         assert condition.status == status
-    stalled = too_big.condition("Stalled")
+    stalled = unplaced.condition("Stalled")
     assert stalled is not None
-    assert stalled.message.startswith("nvidia.com/gpu is short: pod too-big-")
-    assert "Insufficient nvidia.com/gpu" in stalled.message
-    assert ("Unschedulable", stalled.message) in too_big.events()
+    assert stalled.message.startswith("nvidia.com/mig-7g.141gb is short: pod unplaced-")
+    assert "Insufficient nvidia.com/mig-7g.141gb" in stalled.message
+    assert ("Unschedulable", stalled.message) in unplaced.events()

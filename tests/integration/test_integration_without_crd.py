@@ -5,7 +5,7 @@ from integration.pools import Pool
 from integration.stage import CRD, Operator
 
 
-def test_the_process_ends_when_what_it_watches_is_gone(api: Api, operator: Operator, too_big: Pool) -> None:
+def test_the_process_ends_when_what_it_watches_is_gone(api: Api, operator: Operator, unplaced: Pool) -> None:
     api.delete(CRD)
     wait_for("the end of the definition", lambda: api.get(CRD) is None, 60)
     assert operator.wait_for_end() == 1

@@ -64,7 +64,7 @@ EVERY_FIELD: Body = {
         },
     },
     "batching": {"mode": "Manual", "size": 4, "min": 2, "max": 6},
-    "gpu": {"resourceName": "nvidia.com/mig-3g.71gb", "count": 2},
+    "gpu": {"resourceName": "nvidia.com/mig-3g.71gb", "count": 1},
     "rollout": {"maxSurge": "50%", "maxUnavailable": 1, "onUpgrade": True},
     "template": {
         "image": "registry.example/fluxpool:1",

@@ -37,6 +37,7 @@ def test_unknown_fields_are_ignored() -> None:
     [
         ({"model": {}}, "spec.model.source: Field required"),
         ({"gpu": {"count": 0}}, "spec.gpu.count: Input should be greater than or equal to 1"),
+        ({"gpu": {"count": 2}}, "spec.gpu.count: Input should be less than or equal to 1"),
         ({"rollout": {"maxSurge": "lots"}}, 'a percentage such as "25%"'),
         ({"template": {"resources": {"limits": {"cpu": "two"}}}}, "a Kubernetes quantity such as 500m or 16Gi"),
         ({"scaling": "fast"}, "spec.scaling: "),

@@ -69,7 +69,7 @@ def test_values_come_from_the_spec() -> None:
     assert given[contract.ENV_DTYPE] == "float16"
     assert given[contract.ENV_IMAGE_FORMATS] == "png,webp"
     assert given[contract.ENV_MAX_PIXELS] == "1048576"
-    assert given[contract.ENV_GPU_COUNT] == "2"
+    assert given[contract.ENV_GPU_COUNT] == "1"
     assert given[contract.ENV_HF_TOKEN] == {"secretKeyRef": {"name": "hub", "key": "token"}}
 
 
@@ -148,12 +148,11 @@ def test_shared_memory_is_memory_and_the_only_writable_places_are_volumes() -> N
 
 def test_gpus_are_asked_for_and_limited_to_the_same_number_whatever_the_user_states() -> None:
     resources = container(
-        gpu={"count": 2},
         template={"resources": {"limits": {"memory": "48Gi", "nvidia.com/gpu": 9}, "requests": {"cpu": 4}}},
     )["resources"]
     assert resources == {
-        "limits": {"memory": "48Gi", "nvidia.com/gpu": "2"},
-        "requests": {"cpu": 4, "nvidia.com/gpu": "2"},
+        "limits": {"memory": "48Gi", "nvidia.com/gpu": "1"},
+        "requests": {"cpu": 4, "nvidia.com/gpu": "1"},
     }
 
 

@@ -171,7 +171,13 @@ class Gpu(ApiModel):
         description="Extended resource that a device plugin offers, for example nvidia.com/gpu or a MIG profile such "
         "as nvidia.com/mig-3g.71gb.",
     )
-    count: int = Field(default=1, ge=1, le=16, description="Devices per pod.")
+    count: int = Field(
+        default=1,
+        ge=1,
+        le=1,
+        description="Devices per pod. 1: a pod of this version works on one device, and a larger pool has more pods. "
+        "A later version may allow more.",
+    )
 
 
 class Rollout(ApiModel):
