@@ -32,7 +32,7 @@ from fluxpool_demo.observe import Observer
 from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
 from fluxpool_demo.record import Knob
 from fluxpool_demo.schedule import Schedule, Step, constant_arrivals
-from fluxpool_demo.story import THE_POOL, applied, at_rest
+from fluxpool_demo.story import THE_POOL, applied, at_rest, versions
 
 SCALE_WRITE_AIM_SECONDS = 5.0
 CALM = Step("calm", 5, 1.0)
@@ -69,11 +69,11 @@ async def main(options: argparse.Namespace) -> int:
             print(f"round {number + 1} of {options.rounds}: {rounds[-1]}", flush=True)
         await kube.delete(THE_POOL)
         await install.install(kube, chosen)  # the chart's own interval again
-        versions = {"kubernetes": await kube.server_version()}
+        took_part = await versions(kube)
     part = Part(
         name=f"speed at a scrape of {options.scrape_seconds} s",
         command=shlex.join(["tools/cluster/run", "tests/.venv/bin/python", *sys.argv]),
-        versions=versions,
+        versions=took_part,
         aims=_aims(rounds, options.scrape_seconds),
         figures={"paced": True, "seed": SEED, "rounds": [asdict(one) for one in rounds]},
     )

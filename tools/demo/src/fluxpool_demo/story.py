@@ -221,7 +221,7 @@ async def _recorded(
         command=stage.command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=_machine(),
-        versions=await _versions(stage),
+        versions=await versions(stage.kube),
         scrape_interval_seconds=SCRAPE_SECONDS,
         ready_at=opening.ready_at,
         first_image_at=opening.first_image_at,
@@ -242,10 +242,11 @@ def _machine() -> dict[str, str | int | None]:
     return {"cpus": os.cpu_count(), "processor": machine.machine(), "memory_gib": memory, "system": system}
 
 
-async def _versions(stage: Stage) -> dict[str, str]:
+async def versions(kube: Kube) -> dict[str, str]:
+    """Of what takes part."""
     return {
         "fluxpool": version("fluxpool-demo"),
-        "kubernetes": await stage.kube.server_version(),
+        "kubernetes": await kube.server_version(),
         "python": machine.python_version(),
         "openai": version("openai"),
     }

@@ -1,0 +1,58 @@
+"""A result file keeps the parts that were not measured again, and its aims are those of all parts."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TOP = Path(__file__).parents[2]
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record_figures", TOP / "benchmarks" / "record.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+recording = load()
+
+
+def part(name: str, value: float, **changes: Any) -> Any:
+    aims = [recording.at_most(f"{name}, seconds", 5, value)]
+    return recording.Part(**{"name": name, "command": f"make {name}", "versions": {name: "1"}, "aims": aims} | changes)
+
+
+def test_a_part_measured_again_takes_the_place_of_its_old_self_and_of_nothing_else(tmp_path: Path) -> None:
+    for measured in (part("b", 1), part("a", 9), part("b", 2)):
+        path = recording.record("all", measured, tmp_path)
+    found = json.loads(path.read_text())
+    assert [(aim["name"], aim["value"], aim["met"]) for aim in found["aims"]] == [
+        ("a, seconds", 9, False),
+        ("b, seconds", 2, True),
+    ]
+    assert found["command"] == "make a; make b"
+    assert found["versions"] == {"a": "1", "b": "1"}
+    assert found["machine"] == recording.machine()
+    assert set(found["parts"]) == {"a", "b"}
+
+
+def test_what_could_not_be_measured_does_not_keep_a_bound() -> None:
+    assert recording.at_most("x", 5, None).met is False
+    assert recording.at_most("x", 5, 5).met is True
+
+
+def test_a_figure_without_an_aim_is_neither_met_nor_missed() -> None:
+    assert recording.reported("x", 5).met is None
+
+
+def test_no_script_of_the_benchmarks_hides_a_module_of_the_standard_library() -> None:
+    # Python looks in a script's own folder first: an operator.py there would break every other script beside it.
+    names = {path.stem for path in (TOP / "benchmarks").glob("*.py")}
+    assert names
+    assert not names & sys.stdlib_module_names
