@@ -8,7 +8,7 @@ import pytest
 from controller.virtual_time import now, run
 
 from fluxpool_operator.cluster import Kind, kinds
-from fluxpool_operator.controller.preflight import needed_rights, wait_until_ready
+from fluxpool_operator.controller.preflight import needed_rights, prepare, wait_until_ready
 from fluxpool_operator.errors import UnauthorizedError, UnavailableError
 from fluxpool_operator.health import Health
 
@@ -20,13 +20,14 @@ class Reviewer:
     well_at: float = 0.0
     error: Exception | None = None
     installed: bool = True
+    unknown: Kind | None = None
     forbidden: set[tuple[str, str, str | None]] = field(default_factory=set)
     asked: list[tuple[str, str, str, str | None]] = field(default_factory=list)
 
     async def serves(self, kind: Kind) -> bool:
         if now() < self.well_at and self.error:
             raise self.error
-        return now() >= self.well_at or self.installed
+        return kind != self.unknown and (now() >= self.well_at or self.installed)
 
     async def allowed(self, verb: str, kind: Kind, namespace: str | None, subresource: str = "") -> bool:
         self.asked.append((verb, kind.resource, subresource, namespace))
@@ -87,6 +88,36 @@ def test_in_listed_namespaces_rights_are_needed_there_and_nowhere_else(caplog: p
     wait(reviewer, ("team-a", "team-b"))
     assert {namespace for *_, namespace in reviewer.asked} == {"team-a", "team-b"}
     assert "to list pods in team-b:" in caplog.text
+
+
+def children(reviewer: Reviewer, *, service_monitors: bool) -> list[Kind]:
+    return run(prepare(reviewer, (), Health(), service_monitors=service_monitors))
+
+
+def test_pools_have_service_monitors_where_they_are_asked_for_and_may_be_made(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reviewer = Reviewer(5, forbidden={("create", "servicemonitors", None)})
+    assert children(reviewer, service_monitors=True) == [*kinds.CHILDREN, kinds.SERVICE_MONITOR]
+    (told,) = caplog.records
+    assert "RBAC does not allow the operator to create servicemonitors.monitoring.coreos.com:" in told.getMessage()
+
+
+def test_that_service_monitors_are_asked_for_in_vain_is_said_once_with_the_remedy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert children(Reviewer(unknown=kinds.SERVICE_MONITOR), service_monitors=True) == list(kinds.CHILDREN)
+    (told,) = caplog.records
+    assert told.levelno == logging.WARNING
+    assert told.getMessage() == (
+        "no ServiceMonitors are made: the API server does not know the kind (monitoring.coreos.com/v1); install the "
+        "CRDs of the Prometheus Operator, then restart this operator"
+    )
+
+
+def test_where_no_service_monitors_are_asked_for_nobody_misses_them(caplog: pytest.LogCaptureFixture) -> None:
+    assert children(Reviewer(unknown=kinds.SERVICE_MONITOR), service_monitors=False) == list(kinds.CHILDREN)
+    assert not caplog.records
 
 
 def test_the_rights_are_the_least_that_will_do() -> None:

@@ -47,6 +47,34 @@ def needed_rights(children: Collection[Kind]) -> Iterator[Right]:
     yield from (Right(verb, kinds.EVENT) for verb in ("create", "patch"))
 
 
+async def prepare(
+    cluster: Reviewer, namespaces: Collection[str], health: Health, *, service_monitors: bool
+) -> list[Kind]:
+    """Wait until all that is needed is there. Returns the kinds of children that pools may have.
+
+    Args:
+        cluster: the API server.
+        namespaces: where the rights are needed; none: everywhere.
+        health: is told what is waited for.
+        service_monitors: whether pools shall have one if the API server knows that kind. It is asked once: whoever adds
+            the kind later starts the operator again.
+    """
+    children = list(kinds.CHILDREN)
+    await wait_until_ready(cluster, namespaces, children, health)
+    if not service_monitors:
+        return children
+    if not await cluster.serves(kinds.SERVICE_MONITOR):
+        log.warning(
+            "no ServiceMonitors are made: the API server does not know the kind (%s); install the CRDs of the "
+            "Prometheus Operator, then restart this operator",
+            kinds.SERVICE_MONITOR.api_version,
+        )
+        return children
+    children.append(kinds.SERVICE_MONITOR)
+    await wait_until_ready(cluster, namespaces, children, health)
+    return children
+
+
 async def wait_until_ready(
     cluster: Reviewer, namespaces: Collection[str], children: Collection[Kind], health: Health
 ) -> None:

@@ -13,7 +13,7 @@ from fluxpool_operator.controller.executor import Executor
 from fluxpool_operator.controller.keys import PoolKey
 from fluxpool_operator.controller.measuring import make_metrics, make_prometheus
 from fluxpool_operator.controller.memory import Memories
-from fluxpool_operator.controller.preflight import wait_until_ready
+from fluxpool_operator.controller.preflight import prepare
 from fluxpool_operator.controller.pushes import Pushes
 from fluxpool_operator.controller.queue import WorkQueue
 from fluxpool_operator.controller.supervisor import listen_to_signals, run_until, supervise
@@ -55,7 +55,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _run_on(cluster: Cluster, settings: Settings, health: Health, metrics: Metrics, stop: asyncio.Event) -> None:
-    children = await _prepare(settings, cluster, health)
+    children = await prepare(cluster, settings.namespaces, health, service_monitors=settings.service_monitor)
     await Operator(settings, cluster, children, health, metrics).run(stop)
 
 
@@ -168,16 +168,6 @@ class Operator:
         self._autoscaler.forget(key)
         self._pusher.forget(key)
         log.info("the pool is gone", extra={"pool": str(key)})
-
-
-async def _prepare(settings: Settings, cluster: Cluster, health: Health) -> list[Kind]:
-    """Wait until all that is needed is there. Returns the kinds of children that pools may have."""
-    children = list(kinds.CHILDREN)
-    await wait_until_ready(cluster, settings.namespaces, children, health)
-    if settings.service_monitor and await cluster.serves(kinds.SERVICE_MONITOR):
-        children.append(kinds.SERVICE_MONITOR)
-        await wait_until_ready(cluster, settings.namespaces, children, health)
-    return children
 
 
 def _defaults(settings: Settings, children: Sequence[Kind]) -> Defaults:
