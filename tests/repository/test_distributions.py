@@ -16,6 +16,21 @@ DISTRIBUTIONS = sorted(
 )
 
 
+OF_THE_MODEL = {"torch", "diffusers", "transformers", "accelerate", "safetensors"}
+"""What is gigabytes, or of use beside these only."""
+
+
+@pytest.mark.parametrize("name", ["operator", "autoscaler"])
+def test_the_environment_is_free_of_what_runs_models(name: str) -> None:
+    lock = tomllib.loads((ROOT / name / "uv.lock").read_text())
+    assert not OF_THE_MODEL & {package["name"] for package in lock["package"]}
+
+
+def test_what_runs_models_is_in_the_environment_of_the_inference_service_under_these_names() -> None:
+    lock = tomllib.loads((ROOT / "inference" / "uv.lock").read_text())
+    assert {package["name"] for package in lock["package"]} >= OF_THE_MODEL
+
+
 @pytest.mark.parametrize("path", DISTRIBUTIONS, ids=str)
 def test_a_dependency_is_listed_once(path: Path) -> None:
     project = tomllib.loads((ROOT / path).read_text())["project"]
