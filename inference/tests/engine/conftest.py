@@ -1,6 +1,5 @@
 """Engines over worker processes with a fake model: real sockets, real shared memory, real deaths, in half a second."""
 
-import gc
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from bed import PYTHONPATH, Bed, Make, alive
 from facts import Facts
+from leaks import nothing_is_left
 
 from fluxpool_inference.engine import Engine, EngineConfig, process
 from fluxpool_inference.engine import supervisor as supervision
@@ -54,14 +54,5 @@ async def bed(make: Make) -> Bed:
 
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
-    """No descriptor, no pixels and no file in shared memory are left that were not there before."""
-
-    def files() -> set[str]:
-        gc.collect()
-        return {entry.name for entry in Path("/proc/self/fd").iterdir()}
-
-    before, shared = files(), set(Path("/dev/shm").iterdir())
-    yield
-    assert files() == before
-    assert set(Path("/dev/shm").iterdir()) <= shared
-    assert "memfd:fluxpool" not in Path("/proc/self/maps").read_text()
+    with nothing_is_left():
+        yield

@@ -1,15 +1,14 @@
 """Both ends of the socket in one process: messages both ways, pixels, and the end of either side."""
 
 import asyncio
-import gc
 import os
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from leaks import nothing_is_left
 from waiting import until
 
 from fluxpool_inference.ipc import link as link_module
@@ -73,27 +72,6 @@ class Line:
         await until(lambda: self.closed_there == 1)
         self.link.flush()
         self.theirs.close()
-
-
-def open_files() -> dict[str, str]:
-    gc.collect()
-    found: dict[str, str] = {}
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found[entry.name] = str(entry.readlink())
-        except FileNotFoundError:
-            continue  # that of the listing itself
-    return found
-
-
-@contextmanager
-def nothing_is_left() -> Iterator[None]:
-    """No descriptor, no mapping of pixels and no file in shared memory more than before."""
-    before, files = open_files(), set(Path("/dev/shm").iterdir())
-    yield
-    assert open_files() == before
-    assert set(Path("/dev/shm").iterdir()) <= files
-    assert "memfd:fluxpool" not in Path("/proc/self/maps").read_text()
 
 
 @pytest.fixture
