@@ -6,13 +6,14 @@ Runs inside the lab's network, on the demo's pool (tiny model, paced):
     tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 2 --rounds 7
     tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 30 --rounds 5
 
-Each round applies a new pool, waits until it is Ready, asks for images, and when the pool is at rest lets the load step
-from what one pod carries to more than twice what it can, at a random moment of the scrape's period. A time ends when a
-watch of the pool shows the write. The load stops then, and every request that was sent is answered.
+Each round applies a new pool, waits until it is Ready, asks for images one by one until the pool is at rest, and then
+lets the load step from what one pod carries to more than twice what it can, at a random moment of the scrape's period.
+A time ends when a watch of the pool shows the write. The load stops then, and every request that was sent is answered.
 """
 
 import argparse
 import asyncio
+import itertools
 import random
 import shlex
 import statistics
@@ -92,9 +93,7 @@ async def _round(kube: Kube, chosen: Platform, access: Access, scrape_seconds: i
         async with image_client(url) as client:
             await _first_image(client)
             to_first_image = observer.now
-            for number in range(1, scenario.FIRST_IMAGES):
-                await client.ask(scenario.job(number))
-            await _until(lambda: bool(observer.samples) and at_rest(observer), "at rest", patience)
+            await _settle(observer, client, patience)
             await asyncio.sleep(chance.uniform(0, scrape_seconds))
             return await _step(observer, client, to_ready, to_first_image, patience)
 
@@ -146,6 +145,17 @@ async def _first_image(client: ImageClient) -> None:
     record_of_it, image = await client.ask(scenario.job(0))
     if image is None:
         raise DemoError(f"the pool is Ready and makes no image: {record_of_it.error}")
+
+
+async def _settle(observer: Observer, client: ImageClient, seconds: float) -> None:
+    """Ask for one image after the other until the pool is at rest: they tell the operator what a request takes."""
+    deadline = time.monotonic() + seconds
+    for number in itertools.count(1):
+        if observer.samples and at_rest(observer):
+            return
+        if time.monotonic() > deadline:
+            raise WaitError(f"not at rest after {seconds:g} s")
+        await client.ask(scenario.job(number))
 
 
 async def _until(holds: Callable[[], bool], what: str, seconds: float) -> None:
