@@ -83,6 +83,7 @@ async def platform() -> Platform:
 async def stage(platform: Platform, ledger: Ledger, began_at: datetime) -> AsyncIterator[Stage]:
     """The chart, installed by Helm."""
     async with connect() as kube, platform.access(kube) as access:
+        await install.require_own(kube, platform)
         try:
             started_at = time.monotonic()
             await install.install(kube, platform)

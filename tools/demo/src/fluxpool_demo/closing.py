@@ -21,7 +21,8 @@ def write(run: Recording, pictures: Sequence[Picture], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     run.write(folder / RECORDING)
     write_again(run, folder)
-    title = f"{len(pictures)} of {len(run.requests) + scenario.FIRST_IMAGES} images"
+    first = scenario.FIRST_IMAGES
+    title = f"{len(pictures)} of {len(run.requests) + first} images, {first} of them before the load"
     contact_sheet.draw(pictures, title, NOTE, folder / "images.png")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluxpool_demo import command
+from fluxpool_demo.errors import DemoError
 from fluxpool_demo.kube import Kube, Ref
 from fluxpool_demo.platform import CHART, Platform
 
@@ -13,6 +14,20 @@ RELEASE: Final = "fluxpool"
 SYSTEM_NAMESPACE: Final = "fluxpool-system"
 PROMETHEUS: Final = f"{RELEASE}-prometheus"
 OPERATOR: Final = f"{RELEASE}-operator"
+DEFINITION: Final = Ref("CustomResourceDefinition", None, "fluxpools.fluxpool.dev")
+
+
+async def require_own(kube: Kube, platform: Platform) -> None:
+    """See to it that on a cluster which is not the lab's all that `install` makes and `uninstall` removes is ours.
+
+    Raises:
+        DemoError: somebody has installed fluxpool there; it would be taken over, and removed with all FluxPools.
+    """
+    if not platform.is_lab and await kube.get(DEFINITION) is not None:
+        raise DemoError(
+            f"fluxpool is installed on the cluster of context {platform.name} already, and would be taken over: use "
+            f"another cluster, or remove it first (helm uninstall, then kubectl delete crd {DEFINITION.name})"
+        )
 
 
 async def install(kube: Kube, platform: Platform, changes: Mapping[str, Any] | None = None) -> None:
@@ -43,7 +58,7 @@ async def uninstall(kube: Kube) -> None:
     """Take away the release, its namespace and the definition of FluxPools (which the chart leaves)."""
     await command.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
     await kube.delete(Ref("Namespace", None, SYSTEM_NAMESPACE))
-    await kube.delete(Ref("CustomResourceDefinition", None, "fluxpools.fluxpool.dev"))
+    await kube.delete(DEFINITION)
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

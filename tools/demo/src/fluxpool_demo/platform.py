@@ -30,6 +30,7 @@ CHART: Final = ROOT / "charts" / "fluxpool"
 SCRATCH: Final = ROOT / "out" / "lab"
 """Images and the model; ignored by git."""
 
+LAB: Final = "lab"
 LAB_TAG: Final = "lab"
 LAB_REGISTRY: Final = "localhost"
 SCRAPE_SECONDS: Final = 2
@@ -56,6 +57,11 @@ class Platform:
     model: str
     template: Mapping[str, Any] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_lab(self) -> bool:
+        """Whether this is the lab's cluster, which is there for us alone."""
+        return self.name == LAB
 
     def access(self, kube: Kube) -> AbstractAsyncContextManager[Access]:
         """The way to Services."""
@@ -103,7 +109,7 @@ async def _prepare_lab(*, in_cluster_network: bool) -> Platform:
     await _import("prometheus", [str(binaries / "prometheus")])
     model = await _tiny_model(inference)
     return Platform(
-        name="lab",
+        name=LAB,
         in_cluster_network=in_cluster_network,
         helm_values=_lab_values(python_folders(operator, ROOT), host_folders([Path("/usr"), binaries])),
         model=str(model),

@@ -95,6 +95,7 @@ async def play(terminal: Terminal, typed: str, began_at: float, *, tidy: bool) -
     terminal.say("images and the tiny model")
     chosen = await prepare()
     async with connect() as kube, chosen.access(kube) as access:
+        await install.require_own(kube, chosen)
         try:
             terminal.say("helm install: operator and Prometheus")
             await install.install(kube, chosen)
