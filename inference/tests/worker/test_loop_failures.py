@@ -167,6 +167,13 @@ def test_a_want_of_memory_that_passes_fails_nobody(bench: Bench, stage: str) -> 
     assert finished(bench, *numbers)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_lone_image_gets_over_a_want_of_memory_that_passes(bench: Bench, stage: str) -> None:
+    number = bench.submit(image(f"oom once at {stage}"))
+    bench.finish()
+    assert finished(bench, number)
+
+
 def test_a_batch_without_memory_halves_the_rows_of_its_bucket_for_good(bench: Bench, model: FakeModel) -> None:
     model.rows_held = 3
     numbers = [bench.submit(image(seed=seed, steps=2)) for seed in range(1, 7)]

@@ -210,10 +210,9 @@ def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Ten
 
     Rounded as `FlowMatchEulerDiscreteScheduler.step` does. There, d_sigma is a tensor without dimensions and the first
     factor, so the product has the velocity's type, to which torch rounds d_sigma before it multiplies (the second
-    factor it would not round, on CPU). The sum is made in float32.
+    factor it would not round, on CPU).
     """
-    product = d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
-    return (latents.float() + product).to(velocity.dtype)
+    return latents + d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
 
 
 def _token_ids(tokenizer: Any, prompt: str, length: int) -> torch.Tensor:
