@@ -64,7 +64,9 @@ def test_edited_children_are_put_right_by_one_write_each(new_pool: NewPool) -> N
     wait_for("children as they were", as_before)
     assert uids(pool) == identity
     writes = [call for call in audit.writes() if call.resource in PLURALS.values() and call.namespace == pool.namespace]
-    assert sorted((call.verb, call.resource) for call in writes) == sorted(("patch", name) for name in PLURALS.values())
+    assert sorted((call.verb, call.resource, call.code) for call in writes) == sorted(
+        ("patch", name, 200) for name in PLURALS.values()
+    )
 
 
 def test_a_service_whose_port_got_another_number_is_made_anew(new_pool: NewPool) -> None:

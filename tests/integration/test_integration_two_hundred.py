@@ -26,7 +26,7 @@ def busy_operator(operator: Operator) -> Iterator[Operator]:
 
 @pytest.fixture(scope="module")
 def settled(api: Api, namespace: str, busy_operator: Operator) -> Settled:
-    return settle(api, namespace, POOLS, seconds=180)
+    return settle(api, namespace, POOLS, seconds=300)
 
 
 def test_each_pool_is_brought_up_with_one_write_per_child_and_few_of_its_status(settled: Settled) -> None:
