@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fluxpool_demo.load import RequestRecord
+from fluxpool_demo.record import Pacing
 
 
 @dataclass
@@ -18,10 +19,12 @@ class Ledger:
     Attributes:
         records: of every image request.
         figures: what was measured on the way, in seconds, by name.
+        pacing: steps of all pods that were held to a pace, and those that overran it; known at the end.
     """
 
     records: list[RequestRecord] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    pacing: Pacing = field(default_factory=Pacing)
 
     def add(self, records: Iterable[RequestRecord]) -> None:
         """Enter requests that have their final outcome."""
@@ -47,5 +50,6 @@ class Ledger:
         counts = f"{len(self.records)} images asked for: {len(self.failed)} failed, {self.lost} lost"
         return [
             f"{counts}, {self.rejections} answers of 429",
+            f"{self.pacing.overruns} of {self.pacing.steps} paced steps overran",
             *(f"{name}: {seconds:.1f} s" for name, seconds in self.figures.items()),
         ]

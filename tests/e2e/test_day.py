@@ -8,6 +8,7 @@ from e2e.day import Day
 from e2e.operator_process import KILLED
 from e2e.pools import FULL_BATCH_SIZE, MAX_REPLICAS
 from fluxpool_demo.record import Knob
+from fluxpool_demo.verdict import OVERRUN_SHARE_LIMIT
 
 NEXT_TICKS_SECONDS = 20.0
 
@@ -96,4 +97,4 @@ async def test_a_pod_has_answered_all_it_has_admitted(day: Day) -> None:
 
 async def test_the_pods_kept_their_pace(day: Day) -> None:
     assert day.pacing.steps > 100
-    assert day.pacing.overrun_share <= 0.01, day.pacing
+    assert day.pacing.overrun_share <= OVERRUN_SHARE_LIMIT, day.pacing
