@@ -4,7 +4,7 @@ from chart.kube import get, kubectl
 from e2e.day import Day
 from e2e.pools import NAMESPACE, POOL
 from e2e.stage import Stage, metrics_of
-from e2e.waiting import answer
+from e2e.waiting import answer, until
 from fluxpool_demo.observe import POOL_LABEL
 
 REQUESTS = 8
@@ -23,6 +23,7 @@ async def test_a_deleted_pool_answers_what_it_has_admitted_and_leaves_nothing(da
             kubectl("delete", "fluxpool", POOL, f"--namespace={NAMESPACE}", "--wait=false")
         answered = stage.ledger.records[before:]
         await answer(left, lambda names: not names, "nothing left of the pool", 60)
+        await until(lambda: observer.pods[pod["metadata"]["uid"]].gone_at is not None, "the end of the pod seen", 10)
         seen = observer.pods[pod["metadata"]["uid"]]
     assert len(answered) == REQUESTS
     assert all(record.ok and not record.unanswered for record in answered)
