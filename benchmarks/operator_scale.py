@@ -33,10 +33,11 @@ from integration.fake_pods import fake_pods  # noqa: E402
 from integration.scale import settle, watch_at_rest  # noqa: E402
 from integration.stage import Operator, Stage  # noqa: E402
 
+SCRAPE_SECONDS = 2
 RESYNC_SECONDS = 30
 MOST_SECONDS = 600
 RSS_AIM_MIB = 150
-GPUS_PER_NODE = 8
+GPUS_PER_NODE = 64
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def theatre(most_pools: int) -> Iterator[tuple[Stage, Namespaces]]:
         namespaces = Namespaces(api)
         stack.callback(namespaces.end)
         namespaces.make(staging.NAMESPACE)
-        stage = stack.enter_context(staging.stage(api, Path(folder), scrape_interval="2s"))
-        prometheus = staging.prometheus(stage)
+        stage = stack.enter_context(staging.stage(api, Path(folder)))
+        prometheus = staging.prometheus(stage, SCRAPE_SECONDS)
         stack.callback(prometheus.end)
         prometheus.start()
         yield stage, namespaces
@@ -134,7 +135,11 @@ def main(options: argparse.Namespace) -> int:
         command=shlex.join(["tools/cluster/run", "tests/.venv/bin/python", *sys.argv]),
         versions=versions,
         aims=list(aims(runs)),
-        figures={"scrape_seconds": 2, "resync_seconds": RESYNC_SECONDS, "runs": [asdict(run) for run in runs]},
+        figures={
+            "scrape_seconds": SCRAPE_SECONDS,
+            "resync_seconds": RESYNC_SECONDS,
+            "runs": [asdict(run) for run in runs],
+        },
     )
     for aim in part.aims:
         print(f"{aim.name}: {aim.value} ({aim.aim})")

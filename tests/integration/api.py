@@ -19,7 +19,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 POLL_SECONDS = 0.1
 
 
-def wait_for(what: str, probe: Callable[[], Result], seconds: float = 30) -> Result:
+def wait_for(what: str, probe: Callable[[], Result], seconds: float = 30, every: float = POLL_SECONDS) -> Result:
     """The first true answer of `probe`.
 
     Raises:
@@ -31,7 +31,7 @@ def wait_for(what: str, probe: Callable[[], Result], seconds: float = 30) -> Res
         if answer:
             return answer
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}; the last answer was {answer!r}"
-        time.sleep(POLL_SECONDS)
+        time.sleep(every)
 
 
 class Api:

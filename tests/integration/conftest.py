@@ -17,8 +17,8 @@ from integration.pools import NewPool, Pool
 from integration.processes import Program
 from integration.stage import Operator, Stage
 
-FAKE_NODES = 30
-"""With eight GPUs each: one for every pool of two hundred, and some to spare."""
+FAKE_NODES, GPUS_EACH = 4, 64
+"""One GPU for every pool of two hundred, and some to spare. Few nodes: each wants its lease renewed in time."""
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def background(api: Api) -> Iterator[Background]:
 
 @pytest.fixture(scope="session")
 def nodes(api: Api) -> Iterator[None]:
-    fake_nodes.ensure(api.client, FAKE_NODES, Console())
+    fake_nodes.ensure(api.client, FAKE_NODES, Console(), gpus=GPUS_EACH)
     yield
     fake_nodes.ensure(api.client, 0, Console())
 

@@ -8,13 +8,16 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from integration.api import Api, Object, wait_for
+from fluxpool_demo.kube import is_true
+from integration.api import Api, wait_for
 from integration.audit import Audit, Call
 from integration.pools import manifest
 from integration.stage import Operator
 
 MAKERS = 8
 """Threads that create pools."""
+LIST_EVERY_SECONDS = 0.5
+"""Two hundred pools are a megabyte: looking without a pause would be a good part of the API server's work."""
 QUIET_SECONDS = 12.0
 """Longer than a status write may be put off."""
 
@@ -60,7 +63,7 @@ def settle(api: Api, namespace: str, count: int, seconds: float) -> Settled:
     started = time.monotonic()
     with ThreadPoolExecutor(MAKERS) as makers:
         list(makers.map(api.create, (manifest(namespace, f"pool-{number}") for number in range(count))))
-    wait_for(f"{count} pools to be Ready", lambda: _ready(api.list("FluxPool", namespace)) == count, seconds)
+    wait_for(f"{count} pools to be Ready", lambda: _are_ready(api, namespace, count), seconds, LIST_EVERY_SECONDS)
     seconds_to_ready = time.monotonic() - started
     calls += audit.calls()
     last_write = time.monotonic()
@@ -89,6 +92,5 @@ def _in(namespace: str, calls: Iterable[Call]) -> list[Call]:
     return [call for call in calls if call.namespace in {namespace, ""}]
 
 
-def _ready(pools: list[Object]) -> int:
-    conditions = [each for pool in pools for each in (pool.get("status") or {}).get("conditions", ())]
-    return sum(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+def _are_ready(api: Api, namespace: str, count: int) -> bool:
+    return sum(is_true(pool, "Ready") for pool in api.list("FluxPool", namespace)) == count

@@ -63,9 +63,9 @@ class Stage:
 
 
 @contextmanager
-def stage(api: Api, folder: Path, scrape_interval: str = "1s") -> Iterator[Stage]:
+def stage(api: Api, folder: Path) -> Iterator[Stage]:
     """Install the chart without its Deployments into NAMESPACE; all of it is gone afterwards, the CRD too."""
-    rendered = render({"prometheus": {"install": True, "server": {"scrapeInterval": scrape_interval}}})
+    rendered = render({"prometheus": {"install": True}})
     kubectl("apply", "--server-side", "--force-conflicts", given=of_kind(rendered, "CustomResourceDefinition"))
     kubectl("wait", "--for=condition=Established", "crd/fluxpools.fluxpool.dev", "--timeout=30s")
     grants = [granting for kind in GRANTING for granting in of_kind(rendered, kind)]
@@ -80,9 +80,10 @@ def stage(api: Api, folder: Path, scrape_interval: str = "1s") -> Iterator[Stage
 # ---- Prometheus ------------------------------------------------------------------------------------------------------
 
 
-def prometheus(on: Stage) -> Program:
-    """Prometheus as the chart configures it, not started yet."""
+def prometheus(on: Stage, scrape_seconds: int = 1) -> Program:
+    """Prometheus as the chart configures it with another scrape interval, not started yet."""
     config = yaml.safe_load(only(on.objects, "ConfigMap", "prometheus")["data"]["prometheus.yml"])
+    config["global"]["scrape_interval"] = f"{scrape_seconds}s"
     pods, operator = config["scrape_configs"]
     for discovery in pods["kubernetes_sd_configs"]:
         discovery["kubeconfig_file"] = str(on.login(PROMETHEUS))

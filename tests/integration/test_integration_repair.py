@@ -51,7 +51,7 @@ def test_deleted_children_are_made_again_as_they_were(new_pool: NewPool, pods: F
 
 def test_edited_children_are_put_right_by_one_write_each(new_pool: NewPool) -> None:
     pool = new_pool("edited").create()
-    pool.wait_for_replicas(1)
+    pool.wait("to be whole", lambda pool: pool.ready() == 1 and len(uids(pool)) == len(CHILDREN))
     before = {kind: pool.api.get(pool.child(kind)) for kind in CHILDREN}
     identity, audit = uids(pool), Audit()
     for kind, edit in EDITS.items():

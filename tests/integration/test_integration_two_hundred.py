@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from integration import stage as staging
 from integration.api import Api
 from integration.audit import counted
+from integration.processes import Program
 from integration.scale import Settled, settle, watch_at_rest
-from integration.stage import SETTINGS, Operator
+from integration.stage import Operator, Stage
 
 POOLS = 200
 RESYNC_SECONDS = 10
@@ -17,11 +19,23 @@ MOST_STATUS_WRITES = 6
 
 
 @pytest.fixture(scope="module")
-def busy_operator(operator: Operator) -> Iterator[Operator]:
+def seldom_scraped(stage: Stage, prometheus: Program) -> Iterator[None]:
+    """A Prometheus that leaves a busy machine time to answer for two hundred pods before their samples are stale."""
+    prometheus.stop()
+    another = staging.prometheus(stage, scrape_seconds=5)
+    another.start()
+    yield
+    another.stop()
+    staging.prometheus(stage)  # its configuration again
+    prometheus.start()
+
+
+@pytest.fixture(scope="module")
+def busy_operator(operator: Operator, seldom_scraped: None) -> Iterator[Operator]:
     """The operator with the chart's scale interval, and a resync that comes soon."""
     operator.restart(scale_interval_seconds=2, resync_seconds=RESYNC_SECONDS)
     yield operator
-    operator.restart(**SETTINGS)
+    operator.restart(**staging.SETTINGS)
 
 
 @pytest.fixture(scope="module")
