@@ -7,14 +7,14 @@ Runs inside the lab's network, on the demo's pool (tiny model, paced):
     tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 30 --rounds 5
 
 Each round applies a new pool, waits until it is Ready, asks for images one by one until the pool is at rest, and then
-lets the load step from what one pod carries to more than twice what it can, at a random moment of the scrape's period.
-A time ends when a watch of the pool shows the write. The load stops then, and every request that was sent is answered.
+lets the load step from what one pod carries to more than twice what it can; the rounds' steps are spread evenly over the
+scrape's period. A time ends when a watch of the pool shows the write. The load stops then, and every request that was
+sent is answered.
 """
 
 import argparse
 import asyncio
 import itertools
-import random
 import shlex
 import statistics
 import sys
@@ -39,7 +39,6 @@ SCALE_WRITE_AIM_SECONDS = 5.0
 CALM = Step("calm", 5, 1.0)
 STEP_RATE = 5.0
 """Images per second; one pod makes 2.2 at most."""
-SEED = 3
 POLL_SECONDS = 0.02
 
 
@@ -59,14 +58,14 @@ class Round:
 
 async def main(options: argparse.Namespace) -> int:
     """Measure all rounds, record them, and print what was recorded."""
-    chance = random.Random(SEED)
     chosen = await prepare()
     async with connect() as kube, chosen.access(kube) as access:
         scrape = {"prometheus": {"server": {"scrapeInterval": f"{options.scrape_seconds}s"}}}
         await install.install(kube, chosen, scrape)
         rounds = []
         for number in range(options.rounds):
-            rounds.append(await _round(kube, chosen, access, options.scrape_seconds, chance))
+            delay = options.scrape_seconds * (number + 0.5) / options.rounds
+            rounds.append(await _round(kube, chosen, access, delay, patience=60 + 4 * options.scrape_seconds))
             print(f"round {number + 1} of {options.rounds}: {rounds[-1]}", flush=True)
         await kube.delete(THE_POOL)
         await install.install(kube, chosen)  # the chart's own interval again
@@ -76,7 +75,7 @@ async def main(options: argparse.Namespace) -> int:
         command=shlex.join(["tools/cluster/run", "tests/.venv/bin/python", *sys.argv]),
         versions=took_part,
         aims=_aims(rounds, options.scrape_seconds),
-        figures={"paced": True, "seed": SEED, "rounds": [asdict(one) for one in rounds]},
+        figures={"paced": True, "rounds": [asdict(one) for one in rounds]},
     )
     for aim in part.aims:
         print(f"{aim.name}: {aim.value} ({aim.aim})")
@@ -84,8 +83,7 @@ async def main(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _round(kube: Kube, chosen: Platform, access: Access, scrape_seconds: int, chance: random.Random) -> Round:
-    patience = 60 + 4 * scrape_seconds
+async def _round(kube: Kube, chosen: Platform, access: Access, delay: float, patience: float) -> Round:
     async with applied(kube, chosen, access) as observer:
         await _until(lambda: condition({"status": observer.status}, "Ready").get("status") == "True", "Ready", patience)
         to_ready = observer.now
@@ -94,7 +92,7 @@ async def _round(kube: Kube, chosen: Platform, access: Access, scrape_seconds: i
             await _first_image(client)
             to_first_image = observer.now
             await _settle(observer, client, patience)
-            await asyncio.sleep(chance.uniform(0, scrape_seconds))
+            await asyncio.sleep(delay)  # after a scrape: one has just shown that the pool is at rest
             return await _step(observer, client, to_ready, to_first_image, patience)
 
 
