@@ -7,9 +7,9 @@ Runs inside the lab's network, on the demo's pool (tiny model, paced):
     tools/cluster/run tests/.venv/bin/python benchmarks/operator_speed.py --scrape-seconds 30 --rounds 5
 
 Each round applies a new pool, waits until it is Ready, asks for images one by one until the pool is at rest, and then
-lets the load step from what one pod carries to more than twice what it can; the rounds' steps are spread evenly over the
-scrape's period. A time ends when a watch of the pool shows the write. The load stops then, and every request that was
-sent is answered.
+lets the load step from what one pod carries to more than twice what it can; the steps of all rounds are spread evenly
+over the scrape's period. A time ends when a watch of the pool shows the write. The load stops then, and every request
+that was sent is answered. Pool and chart are taken away at the end.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from record import Aim, Part, at_most, record, reported
 from fluxpool_demo import install, scenario
 from fluxpool_demo.access import Access
 from fluxpool_demo.errors import DemoError, WaitError
-from fluxpool_demo.kube import Kube, condition, connect
+from fluxpool_demo.kube import Kube, Ref, condition, connect
 from fluxpool_demo.load import ImageClient, ImageJob, OpenLoop, image_client
 from fluxpool_demo.observe import Observer
 from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
 from fluxpool_demo.record import Knob
 from fluxpool_demo.schedule import Schedule, Step, constant_arrivals
-from fluxpool_demo.story import THE_POOL, applied, at_rest, versions
+from fluxpool_demo.story import applied, at_rest, versions
 
 SCALE_WRITE_AIM_SECONDS = 5.0
 CALM = Step("calm", 5, 1.0)
@@ -60,16 +60,12 @@ async def main(options: argparse.Namespace) -> int:
     """Measure all rounds, record them, and print what was recorded."""
     chosen = await prepare()
     async with connect() as kube, chosen.access(kube) as access:
-        scrape = {"prometheus": {"server": {"scrapeInterval": f"{options.scrape_seconds}s"}}}
-        await install.install(kube, chosen, scrape)
-        rounds = []
-        for number in range(options.rounds):
-            delay = options.scrape_seconds * (number + 0.5) / options.rounds
-            rounds.append(await _round(kube, chosen, access, delay, patience=60 + 4 * options.scrape_seconds))
-            print(f"round {number + 1} of {options.rounds}: {rounds[-1]}", flush=True)
-        await kube.delete(THE_POOL)
-        await install.install(kube, chosen)  # the chart's own interval again
-        took_part = await versions(kube)
+        try:
+            rounds = await _rounds(kube, chosen, access, options)
+            took_part = await versions(kube)
+        finally:
+            await kube.delete(Ref("Namespace", None, scenario.NAMESPACE))
+            await install.uninstall(kube)
     part = Part(
         name=f"speed at a scrape of {options.scrape_seconds} s",
         command=shlex.join(["tools/cluster/run", "tests/.venv/bin/python", *sys.argv]),
@@ -81,6 +77,16 @@ async def main(options: argparse.Namespace) -> int:
         print(f"{aim.name}: {aim.value} ({aim.aim})")
     print(record("operator", part))
     return 0
+
+
+async def _rounds(kube: Kube, chosen: Platform, access: Access, options: argparse.Namespace) -> list[Round]:
+    scrape_seconds, rounds = options.scrape_seconds, []
+    await install.install(kube, chosen, {"prometheus": {"server": {"scrapeInterval": f"{scrape_seconds}s"}}})
+    for number in range(options.rounds):
+        delay = scrape_seconds * (number + 0.5) / options.rounds
+        rounds.append(await _round(kube, chosen, access, delay, patience=60 + 4 * scrape_seconds))
+        print(f"round {number + 1} of {options.rounds}: {rounds[-1]}", flush=True)
+    return rounds
 
 
 async def _round(kube: Kube, chosen: Platform, access: Access, delay: float, patience: float) -> Round:
