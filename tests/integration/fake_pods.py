@@ -60,13 +60,13 @@ class FakePod:
 
 
 class FakePods:
-    """See the module. Tests write to `load(…)` and read `told(…)`; a refused call is kept in `refusals`."""
+    """See the module. Tests write to `load(…)` and read `told(…)` and `refused(…)`."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._by_address: dict[str, FakePod] = {}
         self._loads: dict[PoolId, Load] = {}
-        self.refusals: list[str] = []
+        self._refused: dict[PoolId, list[str]] = {}
 
     def load(self, namespace: str, pool: str) -> Load:
         """What that pool has to do."""
@@ -75,6 +75,10 @@ class FakePods:
     def told(self, namespace: str, pool: str) -> Mapping[str, list[int]]:
         """Every batch size that each pod was told, by the pod's name."""
         return {pod.name: list(pod.told) for pod in self._of(namespace, pool)}
+
+    def refused(self, namespace: str, pool: str) -> list[str]:
+        """What was said to calls that a pod of the pool did not take."""
+        return self._refused.get((namespace, pool), [])
 
     def running(self, namespace: str, pool: str) -> list[int]:
         """The batch size that each pod runs with."""
@@ -122,17 +126,17 @@ class FakePods:
         """`PUT /admin/batch-size` of whichever pod was called."""
         pod = self._called(request)
         if request.headers.get("Authorization") != f"Bearer {await self._token(pod.pool)}":
-            self.refusals.append(f"{pod.name}: the token is not the pool's")
-            return web.json_response({"error": {"message": "the token is not accepted"}}, status=401)
+            return self._refuse(pod, "the token is not accepted", 401)
         size = (await request.json())["batch_size"]
         if not 1 <= size <= LARGEST_BATCH_SIZE:
-            self.refusals.append(f"{pod.name}: batch size {size}")
-            return web.json_response(
-                {"error": {"message": f"batch_size must be 1 to {LARGEST_BATCH_SIZE}"}}, status=400
-            )
+            return self._refuse(pod, f"batch_size {size} is not 1 to {LARGEST_BATCH_SIZE}", 400)
         pod.batch_size = size
         pod.told.append(size)
         return web.json_response({"batch_size": size})
+
+    def _refuse(self, pod: FakePod, message: str, status: int) -> web.Response:
+        self._refused.setdefault(pod.pool, []).append(message)
+        return web.json_response({"error": {"message": message}}, status=status)
 
     def _called(self, request: web.Request) -> FakePod:
         address = request.transport.get_extra_info("sockname")[0] if request.transport else ""

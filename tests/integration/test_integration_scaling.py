@@ -141,4 +141,4 @@ def test_pools_of_one_name_in_two_namespaces_do_not_disturb_each_other(
     secrets = [api.get(pool.child("Secret")) or {} for pool in (ours, theirs)]
     assert secrets[0]["data"] != secrets[1]["data"]
     assert pods.running(ours.namespace, "twin") == [FULLEST]
-    assert pods.refusals == []
+    assert [pods.refused(pool.namespace, pool.name) for pool in (ours, theirs)] == [[], []]
