@@ -34,6 +34,7 @@ from fluxpool_demo.platform import SCRAPE_SECONDS, Platform, prepare
 from fluxpool_demo.record import Knob
 from fluxpool_demo.schedule import Schedule, Step, constant_arrivals
 from fluxpool_demo.story import applied, at_rest, versions
+from fluxpool_demo.verdict import OVERRUN_SHARE_LIMIT
 
 SCALE_WRITE_AIM_SECONDS = 5.0
 CALM = Step("calm", 5, 1.0)
@@ -54,6 +55,8 @@ class Round:
     images_ok: int
     images_failed: int
     rejected_429: int
+    paced_steps: int
+    pace_overruns: int
 
 
 async def main(options: argparse.Namespace) -> int:
@@ -115,6 +118,7 @@ async def _step(
     second_pod_at = observer.now
     await load
     failed = sum(1 for request in loop.records if not request.ok)
+    pacing = await observer.pacing()
     to_replicas_write = _rise(observer, Knob.REPLICAS, stepped_at)
     assert to_replicas_write is not None
     return Round(
@@ -126,6 +130,8 @@ async def _step(
         images_ok=len(loop.records) - failed,
         images_failed=failed,
         rejected_429=sum(request.rejections for request in loop.records),
+        paced_steps=pacing.steps,
+        pace_overruns=pacing.overruns,
     )
 
 
@@ -177,10 +183,13 @@ def _aims(rounds: Sequence[Round], scrape_seconds: int) -> list[Aim]:
     at = f"at a scrape of {scrape_seconds} s"
     written = f"seconds from a load step to the write of more replicas {at}"
     median_write, worst_write = median(lambda one: one.to_replicas_write), max(one.to_replicas_write for one in rounds)
+    overrun_share = sum(one.pace_overruns for one in rounds) / max(1, sum(one.paced_steps for one in rounds))
+    pace = at_most(f"share of paced steps that overran {at}", OVERRUN_SHARE_LIMIT, round(overrun_share, 4))
     if scrape_seconds != SCRAPE_SECONDS:
         return [
             reported(f"{written}, median of {len(rounds)}", median_write),
             reported(f"{written}, worst", worst_write),
+            pace,
         ]
     return [
         at_most(f"{written}, median of {len(rounds)}", SCALE_WRITE_AIM_SECONDS, median_write),
@@ -194,6 +203,7 @@ def _aims(rounds: Sequence[Round], scrape_seconds: int) -> list[Aim]:
             "seconds from kubectl apply to the first image, tiny model, median", median(lambda one: one.to_first_image)
         ),
         at_most("requests that failed in these rounds", 0, sum(one.images_failed for one in rounds)),
+        pace,
     ]
 
 
