@@ -19,7 +19,8 @@ def table(result: dict[str, Any]) -> str:
     rows = ["| figure | measured | aim | met |", "|---|---|---|---|"]
     rows += [f"| {aim['name']} | {aim['value']} | {aim['aim']} | {_met(aim['met'])} |" for aim in result["aims"]]
     machine, date = result["machine"], result["date"]
-    return "\n".join([*rows, "", f"Measured {date} on {machine}; `{result['command']}`."])
+    paced = " The pods were paced: each step was held to the speed of a slow GPU." if result["paced"] else ""
+    return "\n".join([*rows, "", f"Measured {date} on {machine}; `{result['command']}`.{paced}"])
 
 
 def block(result: Path) -> str:

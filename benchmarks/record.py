@@ -83,6 +83,7 @@ def _file(parts: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {name: version for part in each for name, version in part["versions"].items()},
         "date": max(part["date"] for part in each),
         "command": "; ".join(dict.fromkeys(part["command"] for part in each)),
+        "paced": any(part["figures"].get("paced", False) for part in each),
         "aims": [aim for part in each for aim in part["aims"]],
         "parts": parts,
     }

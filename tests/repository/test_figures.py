@@ -25,6 +25,7 @@ RESULT = {
     "machine": "two cores",
     "date": "2026-11-25",
     "command": "make a",
+    "paced": False,
     "aims": [
         {"name": "load step to write", "aim": "<= 5 s", "value": "3.1 s", "met": True},
         {"name": "memory", "aim": "<= 150 MiB", "value": "160 MiB", "met": False},
@@ -43,6 +44,12 @@ def test_a_block_is_filled_from_its_result_and_what_is_around_it_stays(tmp_path:
         "| CPU | 1 % |  |  |\n\n"
         "Measured 2026-11-25 on two cores; `make a`.\n<!-- end -->\n"
         "between\n<!-- results: b -->\nNot recorded yet.\n<!-- end -->\nafter\n"
+    )
+
+
+def test_a_block_of_paced_pods_says_so() -> None:
+    assert quote.table(RESULT | {"paced": True}).endswith(
+        "`make a`. The pods were paced: each step was held to the speed of a slow GPU."
     )
 
 
