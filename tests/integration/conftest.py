@@ -21,7 +21,7 @@ FAKE_NODES, GPUS_EACH = 4, 64
 """One GPU for every pool of two hundred, and some to spare. Few nodes: each wants its lease renewed in time."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api() -> Api:
     """The lab's API server, from inside its namespace, where the addresses of fake pods are."""
     if os.environ.get("CLUSTER", "lab") != "lab":
@@ -31,41 +31,41 @@ def api() -> Api:
     return Api.current()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def namespaces(api: Api, nodes: None) -> Iterator[Namespaces]:
     made = Namespaces(api)
     yield made
     made.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def background(api: Api) -> Iterator[Background]:
     made = Background()
     yield made
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def nodes(api: Api) -> Iterator[None]:
     fake_nodes.ensure(api.client, FAKE_NODES, Console(), gpus=GPUS_EACH)
     yield
     fake_nodes.ensure(api.client, 0, Console())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pods(background: Background, nodes: None) -> Iterator[FakePods]:
     with background.hold(fake_pods()) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(api: Api, namespaces: Namespaces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     namespaces.make(staging.NAMESPACE)
     with staging.stage(api, tmp_path_factory.mktemp("stage")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prometheus(stage: Stage) -> Iterator[Program]:
     program = staging.prometheus(stage)
     program.start()
@@ -73,13 +73,13 @@ def prometheus(stage: Stage) -> Iterator[Program]:
     program.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def front_(background: Background, prometheus: Program) -> Iterator[Front]:
     with background.hold(front(staging.PROMETHEUS_URL)) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operator(stage: Stage, pods: FakePods, front_: Front) -> Iterator[Operator]:
     program = staging.operator(stage, **staging.SETTINGS)
     program.start()
@@ -87,7 +87,7 @@ def operator(stage: Stage, pods: FakePods, front_: Front) -> Iterator[Operator]:
     program.end()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def unplaced(api: Api, namespaces: Namespaces, operator: Operator) -> Pool:
     """A pool whose pods fit no node; made first of all, since only after a minute that is held to be a problem."""
     return Pool(api, namespaces.make(), "unplaced").create(gpu={"resourceName": "nvidia.com/mig-7g.141gb"})
