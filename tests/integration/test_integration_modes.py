@@ -89,7 +89,7 @@ def test_recommend_says_what_it_would_do_and_changes_no_pod_and_no_batch_size(
 
 
 def test_kubectl_scale_and_an_hpa_drive_a_manual_pool_and_are_refused_in_auto(
-    stage: Stage, new_pool: NewPool, operator: Operator
+    stage: Stage, new_pool: NewPool, pods: FakePods
 ) -> None:
     pool = new_pool("scaled")
     kubectl("scale", "fluxpool", pool.name, "--replicas=2", f"--namespace={pool.namespace}")
@@ -98,10 +98,12 @@ def test_kubectl_scale_and_an_hpa_drive_a_manual_pool_and_are_refused_in_auto(
     with external_metrics(stage, pool) as hpa:
         hpa.needs(3)
         pool.wait_for_replicas(3, seconds=60)
+        pods.load(pool.namespace, pool.name).requests = FULL
+        pods.wait_until_scraped(pool.namespace, pool.name, 3)
         pool.change(scaling={"mode": "Auto"})
         hpa.needs(4)
         wait_for("the HPA to be refused", lambda: REFUSAL in hpa.complaint(), 60)
-        assert pool.deployed() == 3 or pool.desired().replicas == pool.deployed()
+        assert (pool.desired().replicas, pool.deployed()) == (3, 3)
         assert pool.body()["spec"]["replicas"] == 3
     with pytest.raises(KubectlError, match=REFUSAL):
         kubectl("scale", "fluxpool", pool.name, "--replicas=4", f"--namespace={pool.namespace}")
