@@ -15,9 +15,10 @@ from fluxpool_cluster.lifecycle import Wish
 @pytest.fixture(autouse=True)
 def own_machine(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PATH", os.environ["PATH"])  # put back what main changes
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_failure_is_one_sentence_and_a_remedy_and_status_1(

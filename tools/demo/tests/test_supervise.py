@@ -47,11 +47,12 @@ def is_up() -> None:
 
 def run(calls: Path, *, keep: bool = False) -> tuple[int, list[str]]:
     """The exit status, and the calls without the player's own options."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = supervise.run(["make demo"], keep=keep)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return status, calls.read_text().splitlines()
 
 
@@ -93,16 +94,20 @@ def test_a_cluster_that_does_not_start_is_left_for_a_look(calls: Path, monkeypat
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("verb", ["up", "run"])
+@pytest.mark.parametrize("start", ["pass", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"])
 def test_an_interrupt_reaches_what_runs_and_then_the_cluster_is_stopped(
-    calls: Path, monkeypatch: pytest.MonkeyPatch, verb: str, number: signal.Signals
+    calls: Path, monkeypatch: pytest.MonkeyPatch, verb: str, number: signal.Signals, start: str
 ) -> None:
     monkeypatch.setenv("HANGS", verb)
-    preamble = f"supervise.CLUSTER = {supervise.CLUSTER!r}"
+    preamble = f"{start}; supervise.CLUSTER = {supervise.CLUSTER!r}"
     process = subprocess.Popen([sys.executable, "-c", RUN_IT.format(preamble, False)], env=dict(os.environ))
     deadline = time.monotonic() + 30
     while not Path(f"{calls}.hangs").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
-    assert process.wait(timeout=30) == supervise.INTERRUPTED
+    try:
+        assert process.wait(timeout=30) == supervise.INTERRUPTED
+    finally:
+        process.kill()
     assert calls.read_text().splitlines()[-2:] == [f"{verb} was interrupted", "down"]

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed, 130 interrupted."""
     options = _parser().parse_args(arguments)
     os.environ["PATH"] = layout.search_path()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that clean-up code runs
     try:
         return int(options.command(options) or 0)

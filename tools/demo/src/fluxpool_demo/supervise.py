@@ -31,6 +31,8 @@ def run(arguments: Sequence[str], *, keep: bool) -> int:
     """
     began_at = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
+    # Shells start background jobs with SIGINT ignored; children would inherit that, and not hear of an interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     on_lab = (os.environ.get("CLUSTER") or "lab") == "lab"
     starts_cluster = on_lab and not layout.Layout(layout.state_folder()).summary.exists()
     if on_lab and (status := _cluster("up", "--layer", "node", "--gpus", str(MAX_REPLICAS))):
