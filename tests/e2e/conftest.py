@@ -19,7 +19,7 @@ from e2e.waiting import answer
 from fluxpool_cluster import layout
 from fluxpool_demo import install
 from fluxpool_demo.kube import Kube, Object, Ref, connect, current_context
-from fluxpool_demo.platform import Platform, prepare
+from fluxpool_demo.platform import ROOT, Platform, prepare
 
 ORDER = (
     "test_install",
@@ -49,12 +49,13 @@ def _place(item: pytest.Item) -> int:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the ledger."""
+    """Print the ledger, and leave it in `out/`."""
     ledger = terminalreporter.config.stash.get(LEDGER, None)
     if ledger is not None and ledger.records:
         terminalreporter.section("end to end")
         for line in ledger.lines():
             terminalreporter.line(line)
+        ledger.write(ROOT / "out" / "e2e" / "ledger.json")
 
 
 @pytest.fixture(scope="session")

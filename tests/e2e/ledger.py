@@ -5,8 +5,10 @@ answer, which those retries would hide: a pod that admits and does not answer ma
 request when it no longer listens. Answers of 429 are counted apart.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fluxpool_demo.load import RequestRecord
 from fluxpool_demo.record import Pacing
@@ -53,3 +55,17 @@ class Ledger:
             f"{self.pacing.overruns} of {self.pacing.steps} paced steps overran",
             *(f"{name}: {seconds:.1f} s" for name, seconds in self.figures.items()),
         ]
+
+    def write(self, path: Path) -> None:
+        """The counts as JSON, which `benchmarks/e2e_ledger.py` records."""
+        counts = {
+            "requests": len(self.records),
+            "failed": len(self.failed),
+            "lost": self.lost,
+            "rejected_429": self.rejections,
+            "paced_steps": self.pacing.steps,
+            "pace_overruns": self.pacing.overruns,
+            "seconds": {name: round(seconds, 2) for name, seconds in self.figures.items()},
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(counts, indent=1) + "\n")
