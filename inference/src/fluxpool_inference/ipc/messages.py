@@ -4,7 +4,7 @@
         Configure ────────────────▶     load, warm up, calibrate
                   ◀──────────────── Ready | NotStarted
         Submit, Cancel, SetBatchSize ▶
-                  ◀──────────────── Started, StepDone, Finished (+ pixels) | Failed, RowsLowered
+                  ◀──────────────── Started, Encoded, StepDone, Finished (+ pixels) | Failed, RowsLowered
 
 Closing the socket is the word for the end, in both directions: a worker without its HTTP process exits at once.
 """
