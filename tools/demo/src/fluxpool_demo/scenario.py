@@ -29,12 +29,12 @@ LATENCY_SECONDS: Final = 2
 QUEUE_DEPTH: Final = 5
 RESTING_BATCH_SIZE: Final = 2
 """The most rows at which an image takes no longer than the target."""
-SCALE_DOWN_SECONDS: Final = 20
+SCALE_DOWN_SECONDS: Final = 25
 
 SCHEDULE: Final = Schedule(
-    (Step("calm", 10, 0.5), Step("step up", 20, 1.3), Step("step up", 45, 3.2), Step("step up and hold", 35, 6.5))
+    (Step("calm", 10, 0.5), Step("step up", 20, 1.3), Step("step up", 40, 3.2), Step("step up and hold", 35, 6.5))
 )
-SECONDS_TO_COME_DOWN: Final = 80.0
+SECONDS_TO_COME_DOWN: Final = 85.0
 """After the load: window, preStop, drain, and the batch size's own window."""
 
 FIRST_IMAGES: Final = 6
