@@ -199,20 +199,13 @@ def test_orphans_of_the_operator_are_adopted_without_touching_their_pods() -> No
 # ---- ServiceMonitor -------------------------------------------------------------------------------------------------
 
 
-def test_a_service_monitor_is_made_where_wanted_and_deleted_where_no_longer() -> None:
+def test_a_service_monitor_is_made_where_wanted_and_not_touched_where_no_longer() -> None:
     wanted = replace(DEFAULTS, service_monitor=MonitorSettings(labels={"release": "p"}, interval="2s"))
     cluster = FakeCluster(defaults=wanted)
     assert kinds(cluster.step()) == [*FOUR, "ServiceMonitor"]
     assert cluster.children["ServiceMonitor"]["metadata"]["labels"]["release"] == "p"
     cluster.settle().defaults = DEFAULTS
-    plan = cluster.step()
-    assert [(gone.kind, gone.name) for gone in plan.deletes] == [("ServiceMonitor", "demo")]
     assert cluster.step().empty
-
-
-def test_a_service_monitor_of_somebody_else_is_never_deleted() -> None:
-    cluster = FakeCluster(children={"ServiceMonitor": theirs("ServiceMonitor")}).settle()
-    assert "ServiceMonitor" in cluster.children
 
 
 # ---- the end of a pool ----------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def needed_rights(children: Collection[Kind]) -> Iterator[Right]:
     for kind in children:
         # `get`: before a name is taken; `create`: server-side apply of what is not there needs it beside `patch`.
         yield from (Right(verb, kind) for verb in ("get", "list", "watch", "create", "patch"))
-    # The garbage collector deletes, but for a Service that cannot be mended and a ServiceMonitor that is not wanted.
-    yield from (Right("delete", kind) for kind in (kinds.SERVICE, kinds.SERVICE_MONITOR) if kind in children)
+    # All else is deleted by the garbage collector, but a Service that cannot be mended is made anew.
+    yield Right("delete", kinds.SERVICE)
     yield from (Right(verb, kinds.EVENT) for verb in ("create", "patch"))
 
 

@@ -25,7 +25,7 @@ class Changes:
 
     Attributes:
         applies: children to write, those that others need first.
-        deletes: children that are no longer wanted, or must be made anew.
+        deletes: children that must be made anew.
         foreign: kind and name of objects of somebody else in a child's place.
         leaving: kind and name of objects of a former pool of this name, which must be gone first.
     """
@@ -45,7 +45,7 @@ def own_deployment(pool: FluxPool, snapshot: Snapshot) -> DeploymentView | None:
 def changes(pool: FluxPool, snapshot: Snapshot, wanted: Sizes, template: Template) -> Changes:
     """Compare what the pool asks for with what there is."""
     applies: list[Apply] = []
-    deletes = list(_unwanted(pool, snapshot))
+    deletes: list[Delete] = []
     in_the_way: dict[Owner, list[str]] = {Owner.FOREIGN: [], Owner.LEAVING: []}
     for manifest in _children(pool, snapshot, wanted, template):
         kind, live = manifest["kind"], snapshot.children.get(manifest["kind"])
@@ -88,15 +88,6 @@ def _token_in(secret: Mapping[str, Any]) -> str:
         return base64.b64decode(encoded, validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         return ""
-
-
-def _unwanted(pool: FluxPool, snapshot: Snapshot) -> Iterator[Delete]:
-    """Of all children only a ServiceMonitor can cease to be wanted."""
-    monitor = snapshot.children.get("ServiceMonitor")
-    if monitor is None or snapshot.defaults.service_monitor is not None:
-        return
-    if owner_of(monitor, pool) is Owner.OURS:
-        yield _deletion(monitor, "the operator no longer makes ServiceMonitors")
 
 
 def _deletion(live: Mapping[str, Any], why: str) -> Delete:
