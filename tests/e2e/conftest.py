@@ -27,9 +27,11 @@ ORDER = (
     "test_upgrade",
     "test_deletion",
     "test_problems",
+    "test_people",
     "test_rules_are_used",
     "test_ledger",
     "test_uninstall",
+    "test_listed_namespaces",
 )
 """A file's tests use what the ones before have made; each file also works alone."""
 LEDGER = pytest.StashKey[Ledger]()

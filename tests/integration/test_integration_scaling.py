@@ -1,13 +1,14 @@
 """Load comes and goes: the batch size first, then replicas, and back; whatever is re-applied or happens next door."""
 
+import asyncio
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from chart.kube import kubectl
+from e2e.manifests import Manifest
 from integration.api import Api, Namespaces, wait_for
 from integration.audit import Audit
 from integration.background import Background
@@ -20,19 +21,26 @@ FULL = 24
 """Three replicas' worth of requests."""
 FULLEST = 8
 """batching.max, where absent."""
-APPLIED = {"by-client": (), "by-server": ("--server-side", "--force-conflicts")}
+APPLIED = {"by-client": Manifest.client_side, "by-server": Manifest.server_side, "by-helm": Manifest.helm}
+"""Three pools, by the way in which people apply them."""
 CHANGES = {"ScaledUp", "ScaledDown", "BatchSizeRaised", "BatchSizeLowered"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _started(api: Api, new_pool: NewPool, next_door: str, pods: FakePods) -> None:
+def _started(api: Api, new_pool: NewPool, next_door: str, pods: FakePods, manifests: Mapping[str, Manifest]) -> None:
     """All pools of this module at once, so that Prometheus finds their pods in one go."""
     pods.load(new_pool("story").namespace, "story").requests = 1
     new_pool("story").create(**WITH_LATENCY_TARGET)
     new_pool("twin").create()
     Pool(api, next_door, "twin").create(batching={"mode": "Manual", "size": 3})
-    for name, flags in APPLIED.items():
-        kubectl("apply", *flags, given=manifest(new_pool(name).namespace, name))
+    for name, apply in APPLIED.items():
+        asyncio.run(apply(manifests[name]))
+
+
+@pytest.fixture(scope="module")
+def manifests(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Manifest]:
+    """Of the pools that are applied again and again."""
+    return {name: Manifest(tmp_path_factory.mktemp(name), manifest(namespace, name)) for name in APPLIED}
 
 
 @pytest.fixture(scope="module")
@@ -78,44 +86,41 @@ def test_the_batch_size_goes_up_first_then_replicas_and_both_come_down_with_one_
 
 
 @contextmanager
-def applied_every_second(pool: Pool, *flags: str) -> Iterator[list[str]]:
-    """As a GitOps tool would, only more often. Gives the answers."""
-    stop, answers = threading.Event(), []
-    text = manifest(pool.namespace, pool.name)
+def applied_every_second(name: str, manifest: Manifest) -> Iterator[list[str]]:
+    """As a GitOps tool would, only more often. The list that it gives has one entry for each time."""
+    stop, times = threading.Event(), list[str]()
 
     def go_on() -> None:
         while not stop.wait(1):
-            answers.append(kubectl("apply", *flags, given=text))
+            asyncio.run(APPLIED[name](manifest))
+            times.append(name)
 
     thread = threading.Thread(target=go_on)
     thread.start()
     try:
-        yield answers
+        yield times
     finally:
         stop.set()
         thread.join()
 
 
 def test_a_manifest_applied_every_second_while_pools_scale_changes_nothing(
-    new_pool: NewPool, pods: FakePods, background: Background
+    new_pool: NewPool, pods: FakePods, background: Background, manifests: Mapping[str, Manifest]
 ) -> None:
-    pools = first, second = [new_pool(name) for name in APPLIED]
+    pools = [new_pool(name) for name in APPLIED]
     for pool in pools:
         pods.wait_until_scraped(pool.namespace, pool.name)
-    with (
-        first.history(background) as of_first,
-        second.history(background) as of_second,
-        applied_every_second(first, *APPLIED[first.name]) as answers,
-        applied_every_second(second, *APPLIED[second.name]) as more_answers,
-    ):
+    with ExitStack() as stack:
+        histories = [stack.enter_context(pool.history(background)) for pool in pools]
+        applied = [stack.enter_context(applied_every_second(name, manifests[name])) for name in APPLIED]
         for requests, replicas in ((FULL, 3), (0, 1)):
             for pool in pools:
                 pods.load(pool.namespace, pool.name).requests = requests
             for pool in pools:
                 pool.wait_for_replicas(replicas)
-        seen = len(answers)
-        wait_for("more to be applied", lambda: min(len(answers), len(more_answers)) > seen + 2)
-    for pool, versions in ((first, of_first), (second, of_second)):
+        seen = max(len(times) for times in applied)
+        wait_for("more to be applied", lambda: min(len(times) for times in applied) > seen + 2)
+    for pool, versions in zip(pools, histories, strict=True):
         numbers = [after.replicas or 0 for _, after in changes_of(versions)]
         assert numbers == [3, *sorted(numbers[1:], reverse=True)]  # up at once, and down without a way back
         assert {version["metadata"]["generation"] for version in versions} == {1}

@@ -56,9 +56,14 @@ async def helm_upgrade(chart: Path, values: Mapping[str, Any]) -> None:
 
 async def uninstall(kube: Kube) -> None:
     """Take away the release, its namespace and the definition of FluxPools (which the chart leaves)."""
-    await command.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
+    await helm_uninstall()
     await kube.delete(Ref("Namespace", None, SYSTEM_NAMESPACE))
     await kube.delete(DEFINITION)
+
+
+async def helm_uninstall() -> None:
+    """Take away the release, if there is one. FluxPools stay, and so does what they have."""
+    await command.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--wait")
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
