@@ -23,6 +23,7 @@ def pool(stage: Stage) -> Iterator[Object]:
         kubectl("create", "rolebinding", role, f"--clusterrole={role}", f"--user={person}", f"--namespace={NAMESPACE}")
         wait_for(f"the role {role} to cover FluxPools", partial(may_list, person))
     yield stage.platform.pool(NAMESPACE, POOL, broken(stage.platform.model))
+    kubectl("delete", "fluxpools", "--all", f"--namespace={NAMESPACE}")
     delete_namespace(NAMESPACE)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from chart.helm import Object
 from chart.kube import KubectlError, kubectl
 from fluxpool_demo.kube import Ref
-from integration.api import Api, wait_for
+from integration.api import Api, Namespaces, wait_for
 from integration.audit import ACCOUNT, Audit
 from integration.background import Background
 from integration.fake_pods import FakePods
@@ -168,6 +168,15 @@ def test_of_a_deleted_pool_nothing_is_left(api: Api, new_pool: NewPool, operator
     wait_for("the end of all that was the pool's", lambda: not left(), 90)
     wait_for("the end of its series", lambda: "ended" not in operator.pools_in("fluxpool_current_replicas"))
     assert (other.ready(), len(uids(other))) == (1, 4)
+
+
+def test_a_namespace_that_ends_with_a_pool_in_it_is_left_in_peace(api: Api, namespaces: Namespaces) -> None:
+    pool = Pool(api, namespaces.make(), "leaving").create()
+    pool.wait_for_replicas(1)
+    audit = Audit()
+    namespaces.end(pool.namespace)
+    refused = [call.resource for call in audit.calls() if call.namespace == pool.namespace and call.code == 403]
+    assert len([resource for resource in refused if resource != "events"]) <= 1, refused
 
 
 def _of(api: Api, kind: str, pool: Pool) -> list[Object]:

@@ -8,6 +8,7 @@
         ├── ExistsError         the object to be created is there already
         ├── NotFoundError       the object, its kind or its namespace is not there
         ├── ForbiddenError      a rule of RBAC (or an admission plugin) forbids it; the message names what is missing
+        ├── NamespaceEndsError  the namespace is being deleted: nothing can be made in it any more
         ├── UnauthorizedError   the credentials are not accepted
         ├── InvalidError        the object itself is refused; the same object will be refused again
         ├── ThrottledError      the API server asks to slow down
@@ -55,6 +56,10 @@ class NotFoundError(ClusterError):
 
 class ForbiddenError(ClusterError):
     """A rule of RBAC or an admission plugin forbids it."""
+
+
+class NamespaceEndsError(ClusterError):
+    """The namespace is being deleted, so nothing can be made in it any more."""
 
 
 class UnauthorizedError(ClusterError):

@@ -13,6 +13,7 @@ from fluxpool_operator.errors import (
     ExistsError,
     ForbiddenError,
     InvalidError,
+    NamespaceEndsError,
     NotFoundError,
     ThrottledError,
     UnauthorizedError,
@@ -25,6 +26,12 @@ ANSWER = {**MANIFEST, "metadata": {"namespace": "art", "name": "demo", "resource
 
 def failure(code: int, reason: str, message: str) -> tuple[int, dict[str, Any]]:
     return code, {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message}
+
+
+NAMESPACE_ENDS = failure(
+    403, "Forbidden", "unable to create new content in namespace art because it is being terminated"
+)
+NAMESPACE_ENDS[1]["details"] = {"causes": [{"reason": "NamespaceTerminating", "message": "it is being terminated"}]}
 
 
 async def test_server_side_apply_is_one_patch_with_our_name_and_force() -> None:
@@ -70,6 +77,7 @@ async def test_core_objects_live_under_another_root() -> None:
         (failure(400, "BadRequest", "bad"), InvalidError),
         (failure(401, "Unauthorized", "who are you"), UnauthorizedError),
         (failure(403, "Forbidden", 'cannot patch resource "deployments"'), ForbiddenError),
+        (NAMESPACE_ENDS, NamespaceEndsError),
         (failure(404, "NotFound", "no such thing"), NotFoundError),
         (failure(409, "Conflict", "has been modified"), ConflictError),
         (failure(409, "AlreadyExists", "exists"), ExistsError),

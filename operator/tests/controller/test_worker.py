@@ -12,7 +12,13 @@ from reconcile.outcomes import outcome
 
 from fluxpool_operator.cluster import kinds
 from fluxpool_operator.controller import worker as worker_module
-from fluxpool_operator.errors import ForbiddenError, InvalidError, ThrottledError, UnavailableError
+from fluxpool_operator.errors import (
+    ForbiddenError,
+    InvalidError,
+    NamespaceEndsError,
+    ThrottledError,
+    UnavailableError,
+)
 from fluxpool_operator.reconcile import Plan
 
 CREATED = ["status demo", "apply Secret demo-admin", "apply Deployment demo", "apply Service demo"]
@@ -235,6 +241,24 @@ def test_a_child_that_may_not_be_deleted_does_not_hold_up_the_others_and_is_told
         rig.deliver()
         assert "apply Service demo" in await rig.settle()
         assert verdict(rig, "Stalled")[:2] == ("False", "Progressing")
+
+    run(main())
+
+
+def test_in_a_namespace_that_is_being_deleted_no_child_is_tried_again_and_nobody_is_told() -> None:
+    async def main() -> None:
+        rig = Rig()
+        ends = NamespaceEndsError("apply Secret default/demo-admin", "because it is being terminated")
+        rig.api.failures["apply Secret demo-admin"] = ends
+        rig.api.add_pool()
+        rig.deliver()
+        assert await rig.next() == "ok"
+        written = len(rig.api.writes)
+        rig.api.edit(kinds.FLUXPOOL, metadata={**rig.api.get(kinds.FLUXPOOL)["metadata"], "generation": 2})
+        rig.deliver()
+        await rig.settle()
+        assert set(rig.api.writes[written:]) <= {"status demo"}
+        assert "Refused" not in {reason for reason, _ in rig.api.notes}
 
     run(main())
 

@@ -10,6 +10,7 @@ from fluxpool_operator.errors import (
     ExistsError,
     ForbiddenError,
     InvalidError,
+    NamespaceEndsError,
     NotFoundError,
     ThrottledError,
     UnauthorizedError,
@@ -26,6 +27,8 @@ _BY_CODE: dict[int, type[ClusterError]] = {
     422: InvalidError,
 }
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
+_NAMESPACE_ENDS = "NamespaceTerminating"
+"""Cause that the API server's admission gives (k8s.io/api/core/v1, NamespaceTerminatingCause)."""
 
 
 def read_answer(action: str, code: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -56,12 +59,17 @@ def _status_of_text(code: int, body: bytes) -> dict[str, Any]:
 def _error(action: str, code: int, headers: Mapping[str, str], status: Mapping[str, Any]) -> ClusterError:
     detail = str(status.get("message") or f"HTTP {code}")
     if code == 403:
-        return ForbiddenError(action, detail)
+        return (NamespaceEndsError if _NAMESPACE_ENDS in _causes(status) else ForbiddenError)(action, detail)
     if code == 429:
         return ThrottledError(action, detail, _retry_after_seconds(headers))
     if code == 409 and status.get("reason") == "AlreadyExists":
         return ExistsError(action, detail)
     return _BY_CODE.get(code, UnavailableError)(action, detail)
+
+
+def _causes(status: Mapping[str, Any]) -> set[str]:
+    causes = (status.get("details") or {}).get("causes") or ()
+    return {str(cause.get("reason")) for cause in causes}
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float:

@@ -3,7 +3,8 @@
 Status first, because it holds what the autoscaler decided: if the process dies in between, the next one finds the
 decision and carries it out. The children follow in the plan's order; one that the API server refuses does not hold up
 the others. What was refused is remembered, for the next status to tell, and is tried again like any other failure; each
-further refusal is an event, which is counted where it repeats.
+further refusal is an event, which is counted where it repeats. In a namespace that is being deleted no child is tried
+again: the pool goes with it.
 """
 
 import logging
@@ -19,7 +20,7 @@ from fluxpool_operator.controller.memory import PoolMemory
 from fluxpool_operator.controller.ports import Events, Writes
 from fluxpool_operator.controller.table import Row
 from fluxpool_operator.controller.view import Pool, View
-from fluxpool_operator.errors import ClusterError, ForbiddenError, InvalidError, NotFoundError
+from fluxpool_operator.errors import ClusterError, ForbiddenError, InvalidError, NamespaceEndsError, NotFoundError
 from fluxpool_operator.reconcile.plan import Apply, Delete, Plan, PlannedEvent
 from fluxpool_operator.reconcile.problems import REFUSED
 from fluxpool_operator.world import Refusal
@@ -55,7 +56,14 @@ class Executor:
         """
         if plan.status is not None:
             await self._write_status(key, pool, plan, memory)
-        known, refused = await self._change_children(key, plan)
+        if memory.namespace_ends:
+            return True
+        try:
+            known, refused = await self._change_children(key, plan)
+        except NamespaceEndsError as ending:
+            log.info("%s/%s gets no more children: %s", key.namespace, key.name, ending)
+            memory.namespace_ends = True
+            return True
         if _remember(refused, pool.value.metadata.generation, memory):
             return False
         for error in refused.values():

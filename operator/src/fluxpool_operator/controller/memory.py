@@ -18,6 +18,7 @@ class PoolMemory:
         batch_sizes: rows per step that its ready pods report, by pod UID.
         desired_batch_size: what they shall run with, by the last plan.
         refusals: of its children, when they were last tried.
+        namespace_ends: it is being deleted, which nothing can stop.
         status_written_at: when this process last wrote the status.
         explanation: what the last plan said, so that it is logged once.
     """
@@ -26,6 +27,7 @@ class PoolMemory:
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     desired_batch_size: int | None = None
     refusals: tuple[Refusal, ...] = ()
+    namespace_ends: bool = False
     status_written_at: datetime | None = None
     explanation: tuple[str, ...] = ()
 
