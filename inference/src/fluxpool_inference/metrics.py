@@ -149,9 +149,9 @@ class Metrics:
         """A request was refused for the state of this server, before the engine saw it."""
         self._rejected[reason].inc()
 
-    def images_encoded(self, image_format: str, images: int) -> None:
-        """The images of one request are ready to be sent."""
-        self._images[image_format].inc(images)
+    def image_encoded(self, image_format: str) -> None:
+        """An image is ready to be sent; whether its client still waits for it is another matter."""
+        self._images[image_format].inc()
 
     # ---- EngineObserver
 

@@ -47,6 +47,8 @@ class InMemoryTicket:
         observer = self._engine.observer
         try:
             await self._engine.gate.wait()
+            if self.request.seed in self._engine.held_seeds:
+                await asyncio.Event().wait()
             self.stage = Stage.DENOISE
             observer.started(0.25)
             observer.prompt_encoded(hit=False)
@@ -97,6 +99,7 @@ class InMemoryEngine(Engine):
         self.gate.set()
         self.step_seconds = 0.0
         self.failing_seeds: set[int] = set()
+        self.held_seeds: set[int] = set()
         self.rejection: Rejected | None = None
         self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
         self.worker_state = WorkerState.STARTING

@@ -157,6 +157,17 @@ async def test_admitted_images_end_as_ok_failed_or_cancelled(client: Client) -> 
     assert await client.value("fluxpool_queue_wait_estimate_seconds_sum") == 4
 
 
+async def test_an_image_counts_as_made_even_if_its_client_leaves_before_the_other_one_is(client: Client) -> None:
+    client.engine.held_seeds = {11}
+    leaving = asyncio.create_task(client.generate(seed=10, n=2))
+    await until(lambda: len(client.engine.tickets) == 1)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    for outcome in ("ok", "cancelled"):
+        assert await client.value("fluxpool_request_duration_seconds_count", outcome=outcome) == 1
+    assert await client.value("fluxpool_images_total", format="png") == 1
+
+
 async def test_a_retrys_rejected_work_is_not_offered_again(client: Client) -> None:
     client.engine.rejection = Rejected(RejectReason.WAIT_TOO_LONG, 5, "Full.")
     await client.generate()

@@ -55,6 +55,9 @@ class Served:
         url = self.process.url("admin") + "/admin/batch-size"
         return self._http.put(url, json={"batch_size": rows}).status_code
 
+    def nothing_in_flight(self) -> bool:
+        return self.metric("fluxpool_requests_waiting") + self.metric("fluxpool_requests_running") == 0
+
     def assert_everything_adds_up(self) -> None:
         """Nothing is in flight, and all that was admitted has ended in one way."""
         outcomes = ("ok", "failed", "cancelled")

@@ -10,6 +10,7 @@ from bench import image
 from files import generate, pixels
 from served import Served
 from stock import Stock
+from waiting import until
 
 MINUTES = 15
 WARM_MINUTES = 3
@@ -62,6 +63,7 @@ async def test_a_quarter_of_an_hour_of_mixed_load_is_right_to_the_end(dev_server
 
     warm, *_ = await asyncio.gather(tinker(), *(client(seed) for seed in range(8)))
     assert made > 100
+    await until(dev_server.nothing_in_flight)  # what the last clients have given up
     dev_server.assert_everything_adds_up()
     for pid, before in warm.items():
         assert resident_bytes(pid) - before < GROWTH_BYTES

@@ -146,10 +146,10 @@ class Images:
             ticket.cancel()  # before its pixels are released, which says that it was answered
             raise
         with image:
+            self._metrics.image_encoded(generation.image_format)
             return _Finished(encoded, image.request.seed, image.timings.wait_seconds, image.truncated_tokens)
 
     def _reply(self, generation: Generation, finished: Sequence[_Finished]) -> Response:
-        self._metrics.images_encoded(generation.image_format, len(finished))
         truncated = max(image.truncated_tokens for image in finished)
         return ImagesReply(
             created=int(time.time()),
