@@ -91,7 +91,7 @@ def snapshot() -> dict[str, set[str]]:
     return {
         "processes": set(_processes()),
         "mounts": set(mounts),
-        "cgroups": {str(path) for path in Path("/sys/fs/cgroup").glob("**/") if path.is_dir()},
+        "cgroups": {str(path) for path in _topmost_cgroups()},
         "paths": {str(path) for folder in SHARED_FOLDERS for path in _two_levels(Path(folder)) if _ours(str(path))},
         "state": {str(path) for path in (layout.state_folder(), layout.MACHINE_FOLDER) if path.exists()},
         "rules": _lines("iptables-save") | _lines("ip6tables-save"),
@@ -104,6 +104,16 @@ def _ours(path: str) -> bool:
     """Leaves out the namespaces of others, which may come and go meanwhile."""
     name = path.removeprefix("/run/netns").lstrip("/")
     return not path.startswith("/run/netns/") or name == layout.NAMESPACE or name.startswith("cni-")
+
+
+def _topmost_cgroups() -> Iterator[Path]:
+    """Where those of pods would be. Deeper ones are of sessions and services, which come and go meanwhile."""
+    root = Path("/sys/fs/cgroup")
+    hierarchies = (
+        [root] if (root / "cgroup.controllers").exists() else [each for each in root.iterdir() if each.is_dir()]
+    )
+    for hierarchy in hierarchies:
+        yield from (path for path in hierarchy.iterdir() if path.is_dir())
 
 
 def _processes() -> Iterator[str]:
