@@ -21,6 +21,8 @@ OPTIONS: dict[str, tuple[str, object]] = {
     "dtype": ("float32", "float32"),
     "device": ("cpu", "cpu"),
     "gpu_count": ("2", 2),
+    "workers": ("3", 3),
+    "watchdog_seconds": ("45", 45.0),
     "torch_threads": ("3", 3),
     "max_sequence_length": ("64", 64),
     "prompt_cache_bytes": ("0", 0),
@@ -113,6 +115,29 @@ def test_the_engine_is_told_every_option_that_it_has() -> None:
         if option in OPTIONS:
             assert getattr(config, field.name) == EXPECTED[option], field.name
     assert (config.default_width, config.default_height) == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "workers", "device"),
+    [
+        ({}, 1, "auto"),
+        ({"gpu_count": 2}, 2, "cuda"),  # several workers by default are those of several GPUs, never of one CPU
+        ({"gpu_count": 2, "workers": 2}, 2, "cuda"),
+        ({"gpu_count": 2, "device": "cuda"}, 2, "cuda"),
+        ({"gpu_count": 2, "device": "cpu"}, 1, "cpu"),
+        ({"workers": 3, "device": "cpu"}, 3, "cpu"),
+    ],
+)
+def test_each_gpu_has_a_worker_and_a_cpu_as_many_as_are_asked_for(
+    options: dict[str, object], workers: int, device: str
+) -> None:
+    config = ServeSettings.model_validate({"model": "m"} | options).engine_config()
+    assert (config.workers, config.device) == (workers, device)
+
+
+def test_workers_that_are_no_gpus_are_refused_with_what_is_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--model", "m", "--workers", "3", "--gpu-count", "2"]) == 2
+    assert "workers must be gpu_count, 2, unless device is cpu, and is 3" in capsys.readouterr().err
 
 
 def test_the_hub_token_is_a_variable_only_and_empty_means_none(monkeypatch: pytest.MonkeyPatch) -> None:

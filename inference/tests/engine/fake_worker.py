@@ -2,7 +2,7 @@
 
 The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, and a `device_uuid`; each start adds
 its process id to `starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`,
-`exit`, `hang`, `ok`.
+`exit`, `hang`, `ok`. Where there are several workers, each has a file of its own: `start.0`, `start.1`, …
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def start(config: EngineConfig) -> Any:
     home = Path(config.model)
     with (home / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
-    _obey(home / "start")
+    _obey(home / ("start" if config.workers == 1 else f"start.{os.environ['CUDA_VISIBLE_DEVICES']}"))
     options = json.loads((home / "model.json").read_text())
     device_uuid = options.pop("device_uuid", None)
     info = dataclasses.replace(INFO, name=config.model, guidance_embeds=options.pop("guidance_embeds", True))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bed import Bed, Make, alive
 from bench import image
-from fake_model import picture
+from fake_model import INFO, picture
 from waiting import until
 
 from fluxpool_inference.engine import (
@@ -20,6 +20,7 @@ from fluxpool_inference.engine import (
     Ticket,
     WorkerState,
 )
+from fluxpool_inference.scheduling.bucket import Bucket
 
 LONG = 10_000  # steps: more than any test waits for
 SLOW: dict[str, Any] = {"max_queue_seconds": 1e6, "drain_seconds": 1e9}
@@ -122,9 +123,7 @@ async def test_want_of_memory_lowers_the_rows_that_admission_counts_on(make: Mak
     await bed.engine.start()
     tickets = await bed.engine.admit([image(seed=seed, steps=6) for seed in range(4)])
     await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
-    serving = bed.engine._serving
-    assert serving is not None
-    assert serving.limits(serving.calibration.reference) == 2
+    assert bed.lane.serving.limits(Bucket.of(image(), INFO.max_sequence_length)) == 2
 
 
 async def test_a_prompt_said_twice_is_encoded_once(bed: Bed) -> None:

@@ -195,7 +195,7 @@ async def test_the_load_is_what_waits_and_what_runs(desk: Desk) -> None:
     assert load.queued_work_seconds == waiting.remaining_work(NO_KNEE)
     assert load.running_work_seconds == running.remaining_work(NO_KNEE)
     assert desk.ledger.not_started == 2, "nobody said Started"
-    assert [entry.number for entry in desk.ledger.unfinished] == [waiting.number, running.number]
+    assert [entry.number for entry in desk.ledger.of(0)] == [waiting.number, running.number]
     answering.result.result().release()
 
 

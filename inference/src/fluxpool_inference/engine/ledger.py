@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.types import Stage
@@ -24,8 +25,10 @@ class Entry:
         admitted_at: When it was admitted.
         work_seconds: Of the whole image.
         batch_size: What its admission counted on, in rows per step.
+        worker: Index of the worker that is to make it.
         wait_estimate_seconds: As admission saw it.
         result: Its pixels, or why there are none.
+        delivered: Whether that worker can have heard of it.
         started: Whether the present worker has begun with it.
         encoded: Whether its prompt is encoded there.
         steps_done: Of its denoising, there.
@@ -42,7 +45,9 @@ class Entry:
     work_seconds: float
     batch_size: int
     result: "asyncio.Future[RawImage]"
+    worker: int = 0
     wait_estimate_seconds: float = 0.0
+    delivered: bool = False
     started: bool = False
     encoded: bool = False
     steps_done: int = 0
@@ -69,6 +74,10 @@ class Entry:
     def interrupt(self) -> None:
         """Its worker died: nothing of it is done any more."""
         self.interruptions += self.started
+        self.forget_progress()
+
+    def forget_progress(self) -> None:
+        """A worker begins anew with it."""
         self.started = self.encoded = False
         self.steps_done = 0
 
@@ -90,11 +99,11 @@ class Load:
 
 
 class Ledger:
-    """The entries by number, and those the worker still has by deadline."""
+    """The entries by number, and those that each worker still has by deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self._entries: dict[int, Entry] = {}
-        self._unfinished: DeadlineQueue[Entry] = DeadlineQueue()
+        self._unfinished: list[DeadlineQueue[Entry]] = [DeadlineQueue() for _ in range(workers)]
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -102,14 +111,18 @@ class Ledger:
         return iter(list(self._entries.values()))
 
     @property
-    def unfinished(self) -> DeadlineQueue[Entry]:
-        """What the worker still has to do, most urgent first."""
-        return self._unfinished
+    def unfinished(self) -> list[Entry]:
+        """What the workers still have to do."""
+        return list(chain.from_iterable(self._unfinished))
+
+    def of(self, worker: int) -> DeadlineQueue[Entry]:
+        """What one worker still has to do, most urgent first."""
+        return self._unfinished[worker]
 
     @property
     def not_started(self) -> int:
         """Images that no worker has begun with."""
-        return sum(not entry.started for entry in self._unfinished)
+        return sum(not entry.started for entry in chain.from_iterable(self._unfinished))
 
     def get(self, number: int) -> Entry | None:
         """The entry of this number; None if it was answered, failed or cancelled."""
@@ -118,19 +131,26 @@ class Ledger:
     def add(self, entry: Entry) -> None:
         """Admit an image."""
         self._entries[entry.number] = entry
-        self._unfinished.add(entry)
+        self._unfinished[entry.worker].add(entry)
         self._empty.clear()
+
+    def move(self, entry: Entry, worker: int) -> None:
+        """Give an unfinished image to another worker; what was done of it is not done there."""
+        self._unfinished[entry.worker].remove(entry)
+        entry.forget_progress()
+        entry.worker = worker
+        self._unfinished[worker].add(entry)
 
     def finish(self, entry: Entry, image: RawImage) -> None:
         """The worker is done with it; it stays until its pixels are released."""
-        self._unfinished.remove(entry)
+        self._unfinished[entry.worker].remove(entry)
         entry.image = image
 
     def remove(self, entry: Entry) -> None:
         """Strike an entry that is in the ledger."""
         del self._entries[entry.number]
         if entry.image is None:
-            self._unfinished.remove(entry)
+            self._unfinished[entry.worker].remove(entry)
         if not self._entries:
             self._empty.set()
 

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pynvml  # type: ignore[import-untyped]  # NVIDIA ships no types
 
@@ -79,7 +79,7 @@ def _handle(uuid: str) -> object:
 
 
 class Telemetry:
-    """Memory and utilization of the engine's device."""
+    """Memory and utilization of one worker's device."""
 
     def __init__(self, meter: BusyMeter) -> None:
         self._meter = meter
@@ -112,4 +112,24 @@ class Telemetry:
                 return Utilization("nvml", self._gpu.utilization_ratio())
         except pynvml.NVMLError:
             pass
+        return self.busy(working_since)
+
+    def busy(self, working_since: float | None) -> Utilization:
+        """By the engine's account; see `BusyMeter.ratio`."""
         return Utilization("engine_busy", self._meter.ratio(working_since))
+
+
+def utilization_of_all(devices: Sequence[tuple[Telemetry, float | None]]) -> Utilization:
+    """The mean of several devices, each with its `working_since`: by NVML if it tells it of all of them."""
+    if not devices:
+        return Utilization("engine_busy", 0.0)
+    parts = [telemetry.utilization(since) for telemetry, since in devices]
+    if len({part.source for part in parts}) > 1:
+        parts = [telemetry.busy(since) for telemetry, since in devices]
+    return Utilization(parts[0].source, sum(part.ratio for part in parts) / len(parts))
+
+
+def memory_of_all(devices: Sequence[Telemetry]) -> DeviceMemory:
+    """The sum over several devices."""
+    parts = [telemetry.memory() for telemetry in devices]
+    return DeviceMemory(sum(part.used_bytes for part in parts), sum(part.total_bytes for part in parts))
