@@ -25,6 +25,9 @@ MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI
 """The largest pixel class of `fluxpool_step_duration_seconds`; FLUX.1 was trained on at most half of it."""
 
+_ENV_HF_HOME = "HF_HOME"
+"""Where the hub's libraries keep models: in a pod, a volume that outlives the container."""
+
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -107,6 +110,11 @@ class ServeSettings(BaseSettings):
     )
     prompt_cache_bytes: int = Field(
         default=256 * MEBI, ge=0, description="bound of the cache of prompt embeddings, in bytes of tensors"
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="folder for what a restarted server should know, such as what its steps cost; $HF_HOME/fluxpool if"
+        " absent, and nothing is kept without HF_HOME",
     )
     pace: PaceOption | None = Field(
         default=None,
@@ -216,6 +224,13 @@ class ServeSettings(BaseSettings):
         """Several by default only where there are several GPUs."""
         return self.workers or (1 if self.device == "cpu" else self.gpu_count)
 
+    @property
+    def _cache_dir(self) -> str | None:
+        if self.cache_dir is not None:
+            return str(self.cache_dir)
+        hub = os.environ.get(_ENV_HF_HOME)
+        return str(Path(hub, "fluxpool")) if hub else None
+
     def engine_config(self) -> EngineConfig:
         """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""
         return EngineConfig(
@@ -239,6 +254,7 @@ class ServeSettings(BaseSettings):
             max_waiting=self.max_waiting,
             drain_seconds=self.drain_seconds,
             watchdog_seconds=self.watchdog_seconds,
+            cache_dir=self._cache_dir,
             prompt_cache_bytes=self.prompt_cache_bytes,
             pace=self.pace,
             log_format=self.log_format,

@@ -115,6 +115,7 @@ class EngineConfig:
         max_waiting: Admission: memory guard, bound of the images that wait.
         drain_seconds: The longest time from SIGTERM to exit.
         watchdog_seconds: A worker that is silent for longer, and for many times what its work takes, is killed.
+        cache_dir: Folder for what a restarted server should know; None keeps nothing.
         prompt_cache_bytes: Bound of the cache of prompt embeddings, in bytes of tensors.
         pace: See `Pace`; None runs at full speed.
         log_format: Of the worker's own lines on stderr.
@@ -141,6 +142,7 @@ class EngineConfig:
     max_waiting: int = 1000
     drain_seconds: float = 300.0
     watchdog_seconds: float = 120.0
+    cache_dir: str | None = None
     prompt_cache_bytes: int = 256 * 1024 * 1024
     pace: Pace | None = None
     log_format: Literal["json", "text"] = "text"

@@ -25,6 +25,7 @@ from fluxpool_inference.values import EngineConfig, StartError
 
 logger = logging.getLogger(__name__)
 
+KEEP_COSTS_SECONDS = 60.0
 _RUNS_AFTER_A_DEATH = 1
 
 
@@ -57,11 +58,13 @@ class Crew:
         for lane, start in zip(self.lanes, starts, strict=True):
             start.add_done_callback(partial(self._started, lane))
         self._background(self._watch())
+        self._background(self._keep_costs())
         return self._loaded
 
     async def stop(self) -> None:
         """End all workers. Idempotent."""
         await _cancel(self._tasks)
+        self._write_costs()
         await asyncio.gather(*(lane.supervisor.stop() for lane in self.lanes))
         for lane in self.lanes:
             lane.telemetry.close()
@@ -123,6 +126,17 @@ class Crew:
                 if lane.watchdog.barks(time.monotonic(), lane.working_since(), expected):
                     silence = lane.watchdog.silence_seconds
                     lane.supervisor.kill(f"it said nothing for {silence:.0f} s in work of at most {expected:.2f} s")
+
+    async def _keep_costs(self) -> None:
+        """Now and then, since a process that is killed does not come to its `stop`."""
+        while True:
+            await asyncio.sleep(KEEP_COSTS_SECONDS)
+            self._write_costs()
+
+    def _write_costs(self) -> None:
+        """Of one worker: those of a pod are alike, and so are their files."""
+        if self._loaded is not None:
+            next(lane for lane in self.lanes if lane.has_served).write_costs()
 
     # ---- what the workers do --------------------------------------------------------------------------------------
 

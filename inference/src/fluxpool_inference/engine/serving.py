@@ -6,7 +6,7 @@ from fluxpool_inference.engine.sizes import Sizes
 from fluxpool_inference.engine.telemetry import BusyMeter
 from fluxpool_inference.engine.types import EngineObserver
 from fluxpool_inference.ipc.messages import Ready
-from fluxpool_inference.scheduling.costs import OnlineCosts
+from fluxpool_inference.scheduling.costs import Known, OnlineCosts
 from fluxpool_inference.scheduling.limits import RowLimits
 
 
@@ -23,8 +23,16 @@ class Serving:
     """What one worker's steps cost and hold, and who listens to it."""
 
     def __init__(
-        self, worker: int, ready: Ready, *, batch_size: int, ledger: Ledger, meter: BusyMeter, observer: EngineObserver
+        self,
+        worker: int,
+        ready: Ready,
+        known: Known | None,
+        *,
+        batch_size: int,
+        ledger: Ledger,
+        meter: BusyMeter,
+        observer: EngineObserver,
     ) -> None:
-        self.costs = OnlineCosts(ready.calibration)
+        self.costs = OnlineCosts.resumed(ready.calibration, known) if known else OnlineCosts(ready.calibration)
         self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held)
         self.progress = Progress(ledger, worker, costs=self.costs, limits=self.limits, meter=meter, observer=observer)
