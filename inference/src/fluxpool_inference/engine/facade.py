@@ -17,6 +17,7 @@ from fluxpool_inference.engine.types import EngineObserver, EngineStatus
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
+    Promise,
     Refusal,
     drain_problem,
     refusal,
@@ -213,6 +214,7 @@ class Engine:
                 work_seconds=work,
                 batch_size=self._batch_size,
                 result=loop.create_future(),
+                client_leaves_at=None if client_seconds is None else now + client_seconds,
                 worker=worker,
             )
             for request, bucket, work, worker in zip(requests, buckets, works, self._crew.place(works), strict=True)
@@ -221,12 +223,17 @@ class Engine:
     def _refusal(self, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
         """Why the entries cannot be admitted; sets their estimates if they can."""
         expected = Forecast({}, {})
+        overtaken: list[Promise] = []
+        now = time.monotonic()
         for lane in self._crew.ready:
-            expected.add(lane.forecast(sorted((e for e in entries if e.worker == lane.index), key=order)))
+            offered = sorted((entry for entry in entries if entry.worker == lane.index), key=order)
+            expected.add(lane.forecast(offered))
+            overtaken += [one.promise(now) for one in lane.unfinished if offered and order(one) > order(offered[0])]
         for entry in entries:
             entry.wait_estimate_seconds = expected.starts[entry.number]
+            entry.begins_by = now + max(self._policy.max_queue_seconds, entry.wait_estimate_seconds)
         numbers = [entry.number for entry in entries]
-        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected))
+        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, overtaken))
 
     def _rejection(self, refused: Refusal, images: int, work_seconds: float, *, first_attempt: bool) -> Rejected:
         self._observer.rejected(refused.reason, images, work_seconds, first_attempt)

@@ -1,12 +1,14 @@
 """What is admitted and not yet answered, and how far each image has come: the worker's state, as known here."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.types import Stage
+from fluxpool_inference.scheduling.admission import Promise
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue
 from fluxpool_inference.scheduling.costs import Calibration
@@ -25,6 +27,8 @@ class Entry:
         admitted_at: When it was admitted.
         work_seconds: Of the whole image.
         batch_size: What its admission counted on, in rows per step.
+        client_leaves_at: When its client will hang up; None if it did not say.
+        begins_by: When a worker is to have begun with it, as admission promised.
         worker: Index of the worker that is to make it.
         wait_estimate_seconds: As admission saw it.
         result: Its pixels, or why there are none.
@@ -45,6 +49,8 @@ class Entry:
     work_seconds: float
     batch_size: int
     result: "asyncio.Future[RawImage]"
+    client_leaves_at: float | None = None
+    begins_by: float = math.inf
     worker: int = 0
     wait_estimate_seconds: float = 0.0
     delivered: bool = False
@@ -70,6 +76,14 @@ class Entry:
         if self.encoded:
             return Stage.DENOISE
         return Stage.ENCODE if self.started else Stage.QUEUE
+
+    def promise(self, now: float) -> Promise:
+        """What it was admitted with, seen from now."""
+        return Promise(
+            self.number,
+            begins_within=None if self.started else self.begins_by - now,
+            ends_within=None if self.client_leaves_at is None else self.client_leaves_at - now,
+        )
 
     def interrupt(self) -> None:
         """Its worker died: nothing of it is done any more."""
