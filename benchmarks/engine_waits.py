@@ -84,7 +84,7 @@ class Outcome:
         }
         return {
             "median_estimate_minus_true_seconds_by_steps": by_steps,
-            "waits": [[round(wait.estimate, 3), round(wait.true, 3), wait.steps] for wait in self.waits],
+            "estimate, true wait, steps": [f"{wait.estimate:.3f} {wait.true:.3f} {wait.steps}" for wait in self.waits],
         }
 
 

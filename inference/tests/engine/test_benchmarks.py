@@ -43,7 +43,7 @@ async def test_under_overload_of_a_real_queue_the_aim_is_met(make: Make) -> None
     assert sorted(wait.true for wait in measured.waits) == pytest.approx(sorted(bed.facts.waits))
     result = waits.part([measured], "make waits", None)
     assert result.aims[0].name == "median relative error of the wait estimate, mixed steps"
-    assert len(result.figures["mixed steps"]["waits"]) == len(measured.waits)
+    assert len(result.figures["mixed steps"]["estimate, true wait, steps"]) == len(measured.waits)
     bed.assert_nothing_in_flight()
 
 
