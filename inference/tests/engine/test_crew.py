@@ -175,6 +175,22 @@ def test_each_of_several_workers_sees_its_own_gpu_alone(monkeypatch: pytest.Monk
     assert [environment_of(index, 3)[variable] for index in (0, 1, 2)] == ["GPU-a", "GPU-b", ""]
 
 
+async def test_a_bug_in_a_start_is_not_taken_for_a_worker_that_does_not_start(make: Make) -> None:
+    crew_of_one = make().engine._crew
+    (lane,) = crew_of_one.lanes
+    with pytest.raises(RuntimeError, match="worker 0 has not been ready"):
+        _ = lane.serving
+
+    async def start() -> None:
+        raise ValueError("a bug")
+
+    task = asyncio.create_task(start())
+    await asyncio.wait([task])
+    with pytest.raises(ValueError, match="a bug"):
+        crew_of_one._started(lane, task)
+    assert lane.supervisor.state is WorkerState.STARTING
+
+
 # ---- deaths
 
 

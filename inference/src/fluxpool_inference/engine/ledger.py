@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -120,9 +119,6 @@ class Ledger:
         self._unfinished: list[DeadlineQueue[Entry]] = [DeadlineQueue() for _ in range(workers)]
         self._empty = asyncio.Event()
         self._empty.set()
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries.values()))
 
     @property
     def unfinished(self) -> list[Entry]:
