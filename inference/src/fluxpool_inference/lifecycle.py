@@ -76,8 +76,6 @@ class _Service:
             addresses["admin"] = self._servers.listen(self._edge.admin, settings.host, settings.admin_port)
         self._servers.start()
         logger.info("listening", extra={"fields": {**addresses, "model": settings.model, "version": VERSION}})
-        if settings.gpu_count > 1:
-            logger.warning("gpu_count is %d, and this version uses the first device only", settings.gpu_count)
 
     def _on_signal(self, number: int) -> None:
         if self._ending.is_set():

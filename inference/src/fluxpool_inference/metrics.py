@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fluxpool_inference import contract
-from fluxpool_inference.engine import EngineStatus, RejectReason, Stage
+from fluxpool_inference.engine import EngineStatus, RejectReason, Stage, WorkerState
 from fluxpool_inference.readiness import Readiness, Refusal
 from fluxpool_inference.version import VERSION
 
@@ -222,7 +222,7 @@ class _Gauges(Collector):
         self._readiness = readiness
         self._start_time = time.time()
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         """Read the status and yield each gauge."""
         status = self._status()
         ready = self._readiness.problem() is None
@@ -256,6 +256,21 @@ class _Gauges(Collector):
             {"source": status.utilization.source},
         )
         yield self._memory(status)
+        yield from self._workers(status)
+
+    def _workers(self, status: EngineStatus) -> Iterable[Metric]:
+        names = [*self._identity, "worker"]
+        ready = GaugeMetricFamily(contract.METRIC_WORKER_READY, "1 if this worker serves.", labels=names)
+        deaths = CounterMetricFamily(
+            contract.METRIC_WORKER_DEATHS, "Its processes that died, hung, or did not start.", labels=names
+        )
+        work = GaugeMetricFamily(contract.METRIC_WORKER_WORK, "Remaining work of its images.", labels=names)
+        for worker in status.workers:
+            labels = [*self._identity.values(), str(worker.index)]
+            ready.add_metric(labels, float(worker.state is WorkerState.READY))
+            deaths.add_metric(labels, worker.deaths)
+            work.add_metric(labels, worker.remaining_work_seconds)
+        return ready, deaths, work
 
     def _gauge(self, name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> GaugeMetricFamily:
         own = dict(labels or {})

@@ -25,6 +25,9 @@ MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI
 """The largest pixel class of `fluxpool_step_duration_seconds`; FLUX.1 was trained on at most half of it."""
 
+_ENV_HF_HOME = "HF_HOME"
+"""Where the hub's libraries keep models: in a pod, a volume that outlives the container."""
+
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -80,9 +83,24 @@ class ServeSettings(BaseSettings):
         default="bfloat16", description="precision of weights and latents"
     )
     device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto takes the GPU where there is one")
-    gpu_count: int = Field(default=1, ge=1, le=16, description="devices of the pod; this version uses the first")
+    gpu_count: int = Field(default=1, ge=1, le=16, description="GPUs of the pod; each has a worker of its own")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=16,
+        description="worker processes, each with a copy of the model; gpu_count if absent, another number on cpu only",
+    )
+    watchdog_seconds: float = Field(
+        default=120,
+        gt=0,
+        le=86_400,
+        description="a worker that is silent for longer, and for 20 times what its work takes, is killed, in seconds",
+    )
     torch_threads: int | None = Field(
-        default=None, ge=1, le=1024, description="CPU threads of torch in the worker; what the cgroup allows if absent"
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads of torch in each worker; what the cgroup allows, shared among them, if absent",
     )
     max_sequence_length: int | None = Field(
         default=None,
@@ -92,6 +110,11 @@ class ServeSettings(BaseSettings):
     )
     prompt_cache_bytes: int = Field(
         default=256 * MEBI, ge=0, description="bound of the cache of prompt embeddings, in bytes of tensors"
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="folder for what a restarted server should know, such as what its steps cost; $HF_HOME/fluxpool if"
+        " absent, and nothing is kept without HF_HOME",
     )
     pace: PaceOption | None = Field(
         default=None,
@@ -179,6 +202,11 @@ class ServeSettings(BaseSettings):
                 f"batch_size must be batch_size_min to batch_size_max, {self.batch_size_min} to {self.batch_size_max},"
                 f" and is {self.batch_size}"
             )
+        if self.workers not in {None, self.gpu_count} and self.device != "cpu":
+            raise ValueError(
+                f"workers must be gpu_count, {self.gpu_count}, unless device is cpu, and is {self.workers}: "
+                "each GPU has one worker"
+            )
         problem = self.default_size.problem(self.min_side, self.max_pixels)
         if problem:
             raise ValueError(f"default_size {problem}")
@@ -191,6 +219,18 @@ class ServeSettings(BaseSettings):
         """The model's id in the API, then its aliases."""
         return self.served_model_name or (self.model,)
 
+    @property
+    def _workers(self) -> int:
+        """Several by default only where there are several GPUs."""
+        return self.workers or (1 if self.device == "cpu" else self.gpu_count)
+
+    @property
+    def _cache_dir(self) -> str | None:
+        if self.cache_dir is not None:
+            return str(self.cache_dir)
+        hub = os.environ.get(_ENV_HF_HOME)
+        return str(Path(hub, "fluxpool")) if hub else None
+
     def engine_config(self) -> EngineConfig:
         """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""
         return EngineConfig(
@@ -198,7 +238,8 @@ class ServeSettings(BaseSettings):
             revision=self.revision,
             token=os.environ.get(contract.ENV_HF_TOKEN) or None,
             dtype=self.dtype,
-            device=self.device,
+            device="cuda" if self.device == "auto" and self._workers > 1 else self.device,
+            workers=self._workers,
             threads=self.torch_threads,
             default_width=self.default_size.width,
             default_height=self.default_size.height,
@@ -212,6 +253,8 @@ class ServeSettings(BaseSettings):
             max_queue_seconds=self.max_queue_seconds,
             max_waiting=self.max_waiting,
             drain_seconds=self.drain_seconds,
+            watchdog_seconds=self.watchdog_seconds,
+            cache_dir=self._cache_dir,
             prompt_cache_bytes=self.prompt_cache_bytes,
             pace=self.pace,
             log_format=self.log_format,

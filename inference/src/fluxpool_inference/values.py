@@ -100,7 +100,8 @@ class EngineConfig:
         token: Hub token; never logged.
         dtype: Precision of weights and latents.
         device: `auto` takes the GPU where there is one.
-        threads: CPU threads of torch in the worker; None is what the cgroup allows.
+        workers: Worker processes, each with a copy of the model: one per GPU of the pod, any number on CPU.
+        threads: CPU threads of torch in each worker; None is what the cgroup allows, shared among them.
         default_width: Pixels; this size is warmed and calibrated at start.
         default_height: Pixels.
         batch_size: Rows per denoising step at start.
@@ -113,6 +114,8 @@ class EngineConfig:
         max_queue_seconds: Admission: the longest estimated wait.
         max_waiting: Admission: memory guard, bound of the images that wait.
         drain_seconds: The longest time from SIGTERM to exit.
+        watchdog_seconds: A worker that is silent for longer, and for many times what its work takes, is killed.
+        cache_dir: Folder for what a restarted server should know; None keeps nothing.
         prompt_cache_bytes: Bound of the cache of prompt embeddings, in bytes of tensors.
         pace: See `Pace`; None runs at full speed.
         log_format: Of the worker's own lines on stderr.
@@ -124,6 +127,7 @@ class EngineConfig:
     token: str | None = field(default=None, repr=False)
     dtype: Precision = "bfloat16"
     device: Literal["auto", "cuda", "cpu"] = "auto"
+    workers: int = 1
     threads: int | None = None
     default_width: int = 1024
     default_height: int = 1024
@@ -137,6 +141,8 @@ class EngineConfig:
     max_queue_seconds: float = 30.0
     max_waiting: int = 1000
     drain_seconds: float = 300.0
+    watchdog_seconds: float = 120.0
+    cache_dir: str | None = None
     prompt_cache_bytes: int = 256 * 1024 * 1024
     pace: Pace | None = None
     log_format: Literal["json", "text"] = "text"

@@ -92,7 +92,7 @@ class InMemoryTicket:
 
 
 class InMemoryEngine(Engine):
-    """Tests set its public attributes up to `worker_state`, and read the others."""
+    """Tests set its public attributes up to `worker_deaths`, and read the others."""
 
     def __init__(self, config: EngineConfig, observer: EngineObserver) -> None:
         self.gate = asyncio.Event()
@@ -103,6 +103,7 @@ class InMemoryEngine(Engine):
         self.rejection: Rejected | None = None
         self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
         self.worker_state = WorkerState.STARTING
+        self.worker_deaths = 0
         self.config = config
         self.observer = observer
         self.tickets: list[InMemoryTicket] = []
@@ -162,9 +163,22 @@ class InMemoryEngine(Engine):
             warm_buckets=(BucketCost(64, 64, 0.05, 0.02),) if started else (),
             predicted_buckets=self.predicted_buckets,
             pace=self.config.pace,
-            workers=(WorkerStatus(0, self.worker_state, 4711, "cpu"),),
+            workers=(self._worker(),),
             memory=self.memory,
             utilization=self.utilization if started else Utilization("engine_busy", 0.0),
+        )
+
+    def _worker(self) -> WorkerStatus:
+        in_flight = len(self.tickets)
+        return WorkerStatus(
+            index=0,
+            state=self.worker_state,
+            pid=4711,
+            device="cpu",
+            deaths=self.worker_deaths,
+            problem="it exited with code 4" if self.worker_deaths else None,
+            in_flight=in_flight,
+            remaining_work_seconds=in_flight * WORK_SECONDS,
         )
 
     async def set_batch_size(self, rows: int) -> int:

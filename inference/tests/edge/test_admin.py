@@ -31,6 +31,7 @@ async def test_the_api_port_serves_no_admin_path_and_the_admin_port_no_api(clien
 
 async def test_the_status_is_that_of_the_contract(client: Client) -> None:
     client.engine.predicted_buckets = (BucketCost(128, 64, 0.05, 0.04),)
+    client.engine.worker_deaths = 1
     response = await client.admin.get("/admin/status")
     assert response.status_code == 200
     status = response.json()
@@ -49,7 +50,18 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
         "draining": False,
         "ready": True,
         "paced": None,
-        "workers": [{"index": 0, "state": "ready", "pid": 4711, "device": "cpu"}],
+        "workers": [
+            {
+                "index": 0,
+                "state": "ready",
+                "pid": 4711,
+                "device": "cpu",
+                "deaths": 1,
+                "problem": "it exited with code 4",
+                "in_flight": 0,
+                "remaining_work_seconds": 0.0,
+            }
+        ],
     }
 
 

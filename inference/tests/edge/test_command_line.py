@@ -21,9 +21,12 @@ OPTIONS: dict[str, tuple[str, object]] = {
     "dtype": ("float32", "float32"),
     "device": ("cpu", "cpu"),
     "gpu_count": ("2", 2),
+    "workers": ("3", 3),
+    "watchdog_seconds": ("45", 45.0),
     "torch_threads": ("3", 3),
     "max_sequence_length": ("64", 64),
     "prompt_cache_bytes": ("0", 0),
+    "cache_dir": ("/var/cache/costs", Path("/var/cache/costs")),
     "pace": ("0.05,0.02", Pace(0.05, 0.02)),
     "served_model_name": ("flux, gpt-image-1,flux", ("flux", "gpt-image-1")),
     "batch_size": ("4", 4),
@@ -111,8 +114,40 @@ def test_the_engine_is_told_every_option_that_it_has() -> None:
     for field in dataclasses.fields(EngineConfig):
         option = renamed.get(field.name, field.name)
         if option in OPTIONS:
-            assert getattr(config, field.name) == EXPECTED[option], field.name
+            expected = EXPECTED[option]
+            assert getattr(config, field.name) == (str(expected) if isinstance(expected, Path) else expected), option
     assert (config.default_width, config.default_height) == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "workers", "device"),
+    [
+        ({}, 1, "auto"),
+        ({"gpu_count": 2}, 2, "cuda"),  # several workers by default are those of several GPUs, never of one CPU
+        ({"gpu_count": 2, "workers": 2}, 2, "cuda"),
+        ({"gpu_count": 2, "device": "cuda"}, 2, "cuda"),
+        ({"gpu_count": 2, "device": "cpu"}, 1, "cpu"),
+        ({"workers": 3, "device": "cpu"}, 3, "cpu"),
+    ],
+)
+def test_each_gpu_has_a_worker_and_a_cpu_as_many_as_are_asked_for(
+    options: dict[str, object], workers: int, device: str
+) -> None:
+    config = ServeSettings.model_validate({"model": "m"} | options).engine_config()
+    assert (config.workers, config.device) == (workers, device)
+
+
+def test_workers_that_are_no_gpus_are_refused_with_what_is_possible(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--model", "m", "--workers", "3", "--gpu-count", "2"]) == 2
+    assert "workers must be gpu_count, 2, unless device is cpu, and is 3" in capsys.readouterr().err
+
+
+def test_what_a_restart_should_know_is_kept_beside_the_models_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert ServeSettings(model="m").engine_config().cache_dir is None
+    monkeypatch.setenv("HF_HOME", "/var/cache/fluxpool")
+    assert ServeSettings(model="m").engine_config().cache_dir == "/var/cache/fluxpool/fluxpool"
+    assert ServeSettings(model="m", cache_dir=Path("/x")).engine_config().cache_dir == "/x"
 
 
 def test_the_hub_token_is_a_variable_only_and_empty_means_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -405,6 +405,27 @@ async def test_a_request_timeout_that_is_no_time_is_a_400(client: Client, value:
     assert error(response, 400)["param"] == "x-request-timeout"
 
 
+@pytest.mark.parametrize(("value", "priority"), [(None, "normal"), ("low", "low"), ("HIGH", "high")])
+async def test_the_priority_is_read_from_its_header(client: Client, value: str | None, priority: str) -> None:
+    client.engine.gate.clear()
+    headers = {} if value is None else {"x-fluxpool-priority": value}
+    making = asyncio.create_task(client.api.post(URL, json={"prompt": "a", "n": 2}, headers=headers))
+    await until(lambda: len(client.engine.tickets) == 2)
+    assert [ticket.request.priority for ticket in client.engine.tickets] == [priority, priority]
+    client.engine.gate.set()
+    assert (await making).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["urgent", "", "1"])
+async def test_a_priority_that_there_is_not_is_a_400_that_names_those_that_there_are(
+    client: Client, value: str
+) -> None:
+    response = await client.api.post(URL, json={"prompt": "a"}, headers={"x-fluxpool-priority": value})
+    found = error(response, 400)
+    assert found["param"] == "x-fluxpool-priority"
+    assert "high, normal, low" in str(found["message"])
+
+
 async def test_the_log_flags_a_request_whose_cost_is_predicted_and_also_one_refused_for_it(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

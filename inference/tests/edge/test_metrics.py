@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import until
 
 from fluxpool_inference import contract
-from fluxpool_inference.engine import DeviceMemory, Pace, Rejected, RejectReason, Stage, Utilization
+from fluxpool_inference.engine import DeviceMemory, Pace, Rejected, RejectReason, Stage, Utilization, WorkerState
 from fluxpool_inference.metrics import pixel_bucket
 
 PAGE = Path(__file__).parents[3] / "docs" / "contract.md"
@@ -166,6 +166,19 @@ async def test_an_image_counts_as_made_even_if_its_client_leaves_before_the_othe
     for outcome in ("ok", "cancelled"):
         assert await client.value("fluxpool_request_duration_seconds_count", outcome=outcome) == 1
     assert await client.value("fluxpool_images_total", format="png") == 1
+
+
+async def test_each_worker_is_told_of(client: Client) -> None:
+    client.engine.gate.clear()
+    making = asyncio.create_task(client.generate(n=2))
+    await until(lambda: len(client.engine.tickets) == 2)
+    assert await client.value("fluxpool_worker_ready", worker="0") == 1
+    assert await client.value("fluxpool_worker_remaining_work_seconds", worker="0") == 4
+    client.engine.worker_state, client.engine.worker_deaths = WorkerState.RESTARTING, 3
+    assert await client.value("fluxpool_worker_ready", worker="0") == 0
+    assert await client.value("fluxpool_worker_deaths_total", worker="0") == 3
+    client.engine.gate.set()
+    await making
 
 
 async def test_a_retrys_rejected_work_is_not_offered_again(client: Client) -> None:

@@ -10,6 +10,7 @@ from facts import Facts
 from waiting import until
 
 from fluxpool_inference.engine import Engine, WorkerState
+from fluxpool_inference.engine.lane import Lane
 
 _HERE = Path(__file__).parent
 PYTHONPATH = os.pathsep.join([str(_HERE.parent), str(_HERE)])
@@ -30,9 +31,17 @@ class Bed:
 
     @property
     def pid(self) -> int:
-        pid = self.engine.status().workers[0].pid
+        return self.pid_of(0)
+
+    def pid_of(self, worker: int) -> int:
+        pid = self.engine.status().workers[worker].pid
         assert pid is not None
         return pid
+
+    @property
+    def lane(self) -> Lane:
+        """The first worker's."""
+        return self.engine._crew.lanes[0]
 
     @property
     def starts(self) -> list[int]:
@@ -40,15 +49,18 @@ class Bed:
         file = self.home / "starts"
         return [int(line) for line in file.read_text().split()] if file.exists() else []
 
-    def order(self, *starts: str) -> None:
-        """What becomes of the next starts."""
-        (self.home / "start").write_text("\n".join(starts))
+    def order(self, *starts: str, worker: int | None = None) -> None:
+        """What becomes of the next starts, of one of several workers."""
+        (self.home / ("start" if worker is None else f"start.{worker}")).write_text("\n".join(starts))
 
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+    def kill(self, worker: int = 0) -> None:
+        os.kill(self.pid_of(worker), signal.SIGKILL)
 
-    async def until_state(self, state: WorkerState) -> None:
-        await until(lambda: self.state is state)
+    async def until_state(self, state: WorkerState, worker: int = 0) -> None:
+        await until(lambda: self.engine.status().workers[worker].state is state)
+
+    async def until_all_serve(self) -> None:
+        await until(lambda: all(worker.state is WorkerState.READY for worker in self.engine.status().workers))
 
     async def until_steps(self, steps: int) -> None:
         """Until so many more steps have run."""

@@ -26,9 +26,9 @@ async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_restarts: 
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     made: list[Bed] = []
 
-    def new(model: dict[str, Any] | None = None, **options: Any) -> Bed:
-        home = tmp_path / f"model-{len(made)}"
-        home.mkdir()
+    def new(model: dict[str, Any] | None = None, home: Path | None = None, **options: Any) -> Bed:
+        home = home or tmp_path / f"model-{len(made)}"
+        home.mkdir(exist_ok=True)
         speed = {"encode_seconds": 0.002, "fixed_seconds": 0.01, "per_row_seconds": 0.001, "decode_seconds": 0.002}
         (home / "model.json").write_text(json.dumps(speed | (model or {})))
         usual: dict[str, Any] = {"default_width": 64, "default_height": 64, "max_pixels": 64 * 64, "batch_size": 4}
@@ -40,6 +40,7 @@ async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_restarts: 
     yield new
     for bed in made:
         await bed.engine.stop()
+    for bed in made:
         for pid in bed.starts:
             assert not alive(pid), "no worker outlives its engine"
 

@@ -1,8 +1,9 @@
 """`python -m fake_worker DESCRIPTOR`: a worker process as it is, but for a model that needs no torch.
 
-The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, and a `device_uuid`; each start adds
-its process id to `starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`,
-`exit`, `hang`, `ok`.
+The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, a `device_uuid`, and with
+`calibrated_at` which share of the true step times its calibration says; each start adds its process id to `starts`. A
+file `start` says what becomes of the next starts, one line each: `refused`, `death`, `exit`, `hang`, `ok`. Where there
+are several workers, each has a file of its own: `start.0`, `start.1`, …
 """
 
 import dataclasses
@@ -32,16 +33,17 @@ def start(config: EngineConfig) -> Any:
     home = Path(config.model)
     with (home / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
-    _obey(home / "start")
+    _obey(home / ("start" if config.workers == 1 else f"start.{os.environ['CUDA_VISIBLE_DEVICES']}"))
     options = json.loads((home / "model.json").read_text())
     device_uuid = options.pop("device_uuid", None)
+    calibrated_at = options.pop("calibrated_at", 1.0)
     info = dataclasses.replace(INFO, name=config.model, guidance_embeds=options.pop("guidance_embeds", True))
     model = FakeModel(Clock(), info, **options)
     bucket = Bucket.of_size(config.default_width, config.default_height, info.max_sequence_length)
     calibration = Calibration(
         shape=model.shape,
         reference=bucket,
-        step=StepCurve(model.fixed_seconds, model.per_row_seconds),
+        step=StepCurve(calibrated_at * model.fixed_seconds, calibrated_at * model.per_row_seconds),
         encode_seconds=model.encode_seconds,
         decode_seconds=model.decode_seconds,
         pace=config.pace,

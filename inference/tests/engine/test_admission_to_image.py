@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bed import Bed, Make, alive
 from bench import image
-from fake_model import picture
+from fake_model import INFO, picture
 from waiting import until
 
 from fluxpool_inference.engine import (
@@ -20,6 +20,7 @@ from fluxpool_inference.engine import (
     Ticket,
     WorkerState,
 )
+from fluxpool_inference.scheduling.bucket import Bucket
 
 LONG = 10_000  # steps: more than any test waits for
 SLOW: dict[str, Any] = {"max_queue_seconds": 1e6, "drain_seconds": 1e9}
@@ -122,9 +123,7 @@ async def test_want_of_memory_lowers_the_rows_that_admission_counts_on(make: Mak
     await bed.engine.start()
     tickets = await bed.engine.admit([image(seed=seed, steps=6) for seed in range(4)])
     await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
-    serving = bed.engine._serving
-    assert serving is not None
-    assert serving.limits(serving.calibration.reference) == 2
+    assert bed.lane.serving.limits(Bucket.of(image(), INFO.max_sequence_length)) == 2
 
 
 async def test_a_prompt_said_twice_is_encoded_once(bed: Bed) -> None:
@@ -256,6 +255,31 @@ async def test_a_size_that_was_not_measured_is_told_as_predicted_once_it_is_admi
     (predicted,) = bed.engine.status().predicted_buckets
     assert (predicted.width, predicted.height) == (32, 64)
     assert predicted.per_row_seconds < bed.engine.status().step_per_row_seconds
+
+
+async def test_a_long_image_is_overtaken_only_as_long_as_it_can_begin_when_it_was_promised(make: Make) -> None:
+    bed = make({"fixed_seconds": 0.05}, batch_size=1, max_queue_seconds=4.0, drain_seconds=1e9)
+    await bed.engine.start()
+    await admit(bed, steps=40, priority=Priority.HIGH)  # two seconds
+    await bed.until_steps(1)
+    waiting = await admit(bed, steps=200, priority=Priority.LOW)
+    await admit(bed, steps=10, priority=Priority.HIGH)
+    assert waiting.wait_estimate_seconds < 4
+    with pytest.raises(Rejected) as refused:
+        await admit(bed, steps=50, priority=Priority.HIGH)
+    assert refused.value.reason is RejectReason.WAIT_TOO_LONG
+    assert bed.facts.in_flight == 3
+
+
+async def test_a_client_that_said_how_long_it_waits_is_not_overtaken_until_it_has_gone(make: Make) -> None:
+    bed = make({"fixed_seconds": 0.05}, batch_size=1, **SLOW)
+    await bed.engine.start()
+    await admit(bed, steps=40, priority=Priority.LOW, deadline_seconds=4.0)
+    await bed.until_steps(1)
+    await admit(bed, steps=10, priority=Priority.HIGH)
+    with pytest.raises(Rejected) as refused:
+        await admit(bed, steps=35, priority=Priority.HIGH)
+    assert refused.value.reason is RejectReason.WAIT_TOO_LONG
 
 
 # ---- cancellation

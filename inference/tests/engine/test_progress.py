@@ -50,7 +50,7 @@ class Desk:
 
 @pytest.fixture
 async def desk() -> Desk:
-    ledger, facts, now = Ledger(), Facts(), [100.0]
+    ledger, facts, now = Ledger(workers=2), Facts(), [100.0]
     limits = RowLimits(NO_KNEE, 8)
     meter = BusyMeter(lambda: now[0])
     costs = OnlineCosts(NO_KNEE)
@@ -109,6 +109,25 @@ async def test_words_about_images_that_are_gone_count_as_work_and_change_nothing
     assert open_files() == files
     assert sum(desk.facts.busy_seconds) == pytest.approx(1.4)
     assert (desk.facts.waits, desk.facts.failures, desk.facts.finishes) == ([], [], [])
+
+
+async def test_words_of_the_worker_that_an_image_was_moved_from_change_nothing(desk: Desk) -> None:
+    moved = desk.admit()
+    desk.say(Started(moved.number, 100.0))
+    desk.ledger.move(moved, 1)
+    assert (moved.started, moved.stage) == (False, Stage.QUEUE), "the other begins anew"
+    files = open_files()
+    desk.say(
+        Started(moved.number, 100.0),
+        Encoded(moved.number, BUCKET, True, 0.1),
+        StepDone((moved.number,), BUCKET, 1.0, None),
+        Failed(moved.number, "not mine"),
+    )
+    desk.finish(moved)
+    assert open_files() == files
+    assert (moved.stage, moved.image, desk.facts.failures) == (Stage.QUEUE, None, [])
+    assert [list(desk.ledger.of(worker)) for worker in (0, 1)] == [[], [moved]]
+    assert sum(desk.facts.busy_seconds) == pytest.approx(1.4), "what it did was work all the same"
 
 
 async def test_an_image_whose_waiter_was_cancelled_in_this_moment_is_dropped(desk: Desk) -> None:
@@ -195,7 +214,7 @@ async def test_the_load_is_what_waits_and_what_runs(desk: Desk) -> None:
     assert load.queued_work_seconds == waiting.remaining_work(NO_KNEE)
     assert load.running_work_seconds == running.remaining_work(NO_KNEE)
     assert desk.ledger.not_started == 2, "nobody said Started"
-    assert [entry.number for entry in desk.ledger.unfinished] == [waiting.number, running.number]
+    assert [entry.number for entry in desk.ledger.of(0)] == [waiting.number, running.number]
     answering.result.result().release()
 
 

@@ -24,12 +24,15 @@ async def difference(ticket: Ticket, stock: Stock) -> int:
 
 
 @pytest.mark.usefixtures("no_leaks")
-async def test_mixed_images_are_those_of_stock_also_when_their_worker_is_killed_under_way(dev_model: Path) -> None:
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.soak)])
+async def test_mixed_images_are_those_of_stock_also_when_their_worker_is_killed_under_way(
+    dev_model: Path, workers: int
+) -> None:
     stock = Stock(dev_model, text_tokens=TEXT_TOKENS)
     options: dict[str, Any] = {"dtype": "float32", "device": "cpu", "threads": 1, "max_sequence_length": TEXT_TOKENS}
     sizes = {"default_width": 64, "default_height": 64, "max_pixels": 96 * 64}
     facts = Facts()
-    engine = Engine(EngineConfig(str(dev_model), drain_seconds=600, **options, **sizes), facts)
+    engine = Engine(EngineConfig(str(dev_model), workers=workers, drain_seconds=600, **options, **sizes), facts)
     await engine.start()
     try:
         assert facts.stages[0].keys() == {"import", "load", "warm_up"}

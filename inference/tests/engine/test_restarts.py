@@ -229,10 +229,10 @@ async def test_the_time_without_a_worker_is_no_busy_time(make: Make) -> None:
     await until(lambda: len(bed.facts.waits) == 1)
     bed.kill()
     await bed.until_state(WorkerState.RESTARTING)
-    assert bed.engine._working_since() is None
+    assert bed.lane.working_since() is None
     died = time.monotonic()
     await bed.restarted()
-    since = bed.engine._working_since()
+    since = bed.lane.working_since()
     assert since is not None
     assert since > died, "it is busy since it is ready"
     ticket.cancel()
@@ -241,8 +241,7 @@ async def test_the_time_without_a_worker_is_no_busy_time(make: Make) -> None:
 async def test_a_message_that_cannot_be_applied_ends_the_worker_and_not_the_requests(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bed.engine._serving is not None
-    progress = bed.engine._serving.progress
+    progress = bed.lane.serving.progress
     true_hear, spoiled = progress.hear, 0
 
     def hear(message: Any, descriptor: int | None) -> None:

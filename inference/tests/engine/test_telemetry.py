@@ -9,7 +9,7 @@ import pytest
 from bed import Make
 
 from fluxpool_inference.engine import DeviceMemory, Utilization
-from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
+from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry, memory_of_all, utilization_of_all
 
 GPU = "6a3f1d52-0b1c-4f6e-9d3a-2f7b8c9d0e1f"
 SLICE = "c1d2e3f4-1111-2222-3333-444455556666"
@@ -42,6 +42,10 @@ class FakeNvml:
         self._answer("nvmlDeviceGetMemoryInfo")
         total = 80 * GIB if handle.startswith("GPU") else 10 * GIB
         return pynvml.c_nvmlMemory_t(total=total, used=total // 4, free=total - total // 4)
+
+    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
+        self._answer("nvmlDeviceGetName")
+        return "NVIDIA H200" if handle.startswith("GPU") else "NVIDIA H200 MIG 1g.18gb"
 
     def nvmlDeviceGetUtilizationRates(self, handle: str) -> object:  # noqa: N802
         self._answer("nvmlDeviceGetUtilizationRates")
@@ -82,6 +86,14 @@ def test_a_gpu_is_found_by_its_uuid_and_told_by_nvml(nvml: FakeNvml, telemetry: 
     telemetry.watch(GPU)
     assert telemetry.utilization(None) == Utilization("nvml", 0.37)
     assert telemetry.memory() == DeviceMemory(used_bytes=20 * GIB, total_bytes=80 * GIB)
+
+
+def test_a_gpu_has_a_name_if_nvml_tells_it(nvml: FakeNvml, telemetry: Telemetry) -> None:
+    assert telemetry.device_name() is None
+    telemetry.watch(GPU)
+    assert telemetry.device_name() == "NVIDIA H200"
+    nvml.errors["nvmlDeviceGetName"] = pynvml.NVML_ERROR_GPU_IS_LOST
+    assert telemetry.device_name() is None
 
 
 def test_a_mig_slice_has_memory_of_its_own_and_the_engines_word_for_its_utilization(
@@ -139,6 +151,18 @@ def test_a_device_watched_anew_takes_the_place_of_the_one_before(nvml: FakeNvml,
     assert nvml.users == 1
     telemetry.watch(None)
     assert (telemetry.memory(), nvml.users) == (NOTHING, 0)
+
+
+def test_several_devices_have_one_memory_and_their_mean_utilization(nvml: FakeNvml, telemetry: Telemetry) -> None:
+    idle = Telemetry(BusyMeter(lambda: 100.0))
+    assert utilization_of_all([]) == Utilization("engine_busy", 0.0)
+    assert utilization_of_all([(telemetry, None), (idle, None)]) == Utilization("engine_busy", 0.25)
+    telemetry.watch(GPU)
+    assert utilization_of_all([(telemetry, None)]) == Utilization("nvml", 0.37)
+    assert utilization_of_all([(telemetry, None), (idle, None)]) == Utilization("engine_busy", 0.25), "one has no NVML"
+    idle.watch(GPU)
+    assert utilization_of_all([(telemetry, None), (idle, None)]) == Utilization("nvml", 0.37)
+    assert memory_of_all([telemetry, idle]) == DeviceMemory(40 * GIB, 160 * GIB)
 
 
 def test_nvml_is_given_back_once_and_not_asked_again(nvml: FakeNvml, telemetry: Telemetry) -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
+    Promise,
     Refusal,
     drain_problem,
     refusal,
@@ -47,6 +48,35 @@ def test_a_deadline_is_that_of_the_last_image() -> None:
     images = offer([0.0, 5.0], [5.0, 10.0], deadline=9.0)
     assert refusal(POLICY, images) == Refusal(RejectReason.DEADLINE, 0.0)
     assert refusal(POLICY, offer([0.0, 5.0], [5.0, 10.0], deadline=10.0)) is None
+
+
+def overtaking(promise: Promise, *, starts: float = 0.0, ends: float = 0.0) -> Offer:
+    """An image that would begin at once, before another that would begin and end then."""
+    ahead = Forecast({0: 0.0, 7: starts}, {0: 1.0, 7: ends})
+    return Offer([0], 1, None, ahead, [promise])
+
+
+def test_an_image_that_waits_is_not_overtaken_beyond_the_wait_that_it_was_promised() -> None:
+    promise = Promise(7, begins_within=12.0, ends_within=None)
+    assert refusal(POLICY, overtaking(promise, starts=12.0)) is None
+    assert refusal(POLICY, overtaking(promise, starts=14.5)) == Refusal(RejectReason.WAIT_TOO_LONG, 2.5)
+
+
+def test_an_image_is_not_overtaken_until_its_client_has_gone() -> None:
+    promise = Promise(7, begins_within=None, ends_within=20.0)
+    assert refusal(POLICY, overtaking(promise, ends=20.0)) is None
+    assert refusal(POLICY, overtaking(promise, ends=23.0)) == Refusal(RejectReason.WAIT_TOO_LONG, 3.0)
+
+
+def test_an_image_that_has_begun_and_whose_client_waits_for_ever_may_be_overtaken() -> None:
+    promise = Promise(7, begins_within=None, ends_within=None)
+    assert refusal(POLICY, overtaking(promise, starts=200.0, ends=250.0)) is None
+
+
+def test_where_several_images_are_overtaken_the_latest_tells_when_to_come_back() -> None:
+    ahead = Forecast({0: 3.0, 7: 9.0, 8: 9.0}, {0: 4.0})
+    promises = [Promise(7, 5.0, None), Promise(8, 1.0, None)]
+    assert refusal(POLICY, Offer([0], 2, None, ahead, promises)) == Refusal(RejectReason.WAIT_TOO_LONG, 8.0)
 
 
 @given(wait=st.floats(0, 1e4), chance=st.floats(0, 1))

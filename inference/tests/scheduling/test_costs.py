@@ -8,6 +8,7 @@ from fluxpool_inference.scheduling.costs import (
     KNEE_GAIN,
     WARM_ROWS,
     Calibration,
+    Known,
     OnlineCosts,
     StepCurve,
     longest_request_seconds,
@@ -120,6 +121,30 @@ def test_traffic_corrects_the_forecast_of_its_bucket_only_and_never_the_work() -
     assert online.prompt_seconds(SMALL) < 0.2 * frozen.prompt_seconds(SMALL)
     assert online.image_seconds(WIDE) == pytest.approx(3 * frozen.image_seconds(WIDE), rel=0.01)
     assert frozen == calibration()
+
+
+def test_what_steps_took_is_known_in_seconds_whatever_a_later_warm_up_measures() -> None:
+    online = OnlineCosts(calibration(encode=0.05, decode=0.2))
+    for _ in range(100):
+        online.saw_step(SMALL, 1, 0.75)
+        online.saw_step(WIDE, 1, 1.5)
+        online.saw_prompt(SMALL, 0.1)
+        online.saw_image(SMALL, 0.1)
+    quick = calibration(fixed=0.3, per_row=0.05, encode=0.04, decode=0.3)
+    resumed = OnlineCosts.resumed(quick, online.known())
+    assert resumed.step_seconds(SMALL, 1) == pytest.approx(0.75, rel=0.01)
+    assert resumed.step_seconds(WIDE, 1) == pytest.approx(1.5, rel=0.01)
+    assert resumed.prompt_seconds(SMALL) == pytest.approx(0.1, rel=0.01)
+    assert resumed.image_seconds(SMALL) == pytest.approx(0.1, rel=0.01)
+    assert resumed.step_seconds(TALL, 1) == quick.step_seconds(TALL, 1), "never seen, so as measured now"
+    assert OnlineCosts.resumed(quick, resumed.known()) == resumed
+
+
+def test_what_was_known_of_a_far_faster_device_is_held_within_bounds() -> None:
+    online = OnlineCosts.resumed(calibration(fixed=100.0), OnlineCosts(calibration(fixed=0.1)).known())
+    assert online == OnlineCosts.resumed(calibration(fixed=100.0), online.known())
+    known = Known(calibration(fixed=0.0, per_row=0.001), ((SMALL, 1.0),))
+    assert OnlineCosts.resumed(calibration(), known).step_seconds(SMALL, 1) == pytest.approx(0.05)  # a tenth
 
 
 def test_one_absurd_duration_hardly_moves_a_forecast() -> None:

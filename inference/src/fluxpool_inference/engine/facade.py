@@ -2,33 +2,32 @@
 
 import asyncio
 import itertools
-import logging
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fluxpool_inference.engine.crew import Crew
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ledger import Entry, Ledger
-from fluxpool_inference.engine.serving import Serving
-from fluxpool_inference.engine.supervisor import Events, Supervisor
-from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
+from fluxpool_inference.engine.serving import Loaded
+from fluxpool_inference.engine.telemetry import memory_of_all, utilization_of_all
 from fluxpool_inference.engine.ticket import EntryTicket, Ticket
-from fluxpool_inference.engine.types import EngineObserver, EngineStatus, WorkerState
-from fluxpool_inference.ipc.messages import Cancel, Finished, FromWorker, Ready, SetBatchSize, Submit
+from fluxpool_inference.engine.types import EngineObserver, EngineStatus
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
+    Promise,
     Refusal,
     drain_problem,
     refusal,
     retry_after_seconds,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import choose, order
+from fluxpool_inference.scheduling.choice import order
 from fluxpool_inference.scheduling.costs import longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
-from fluxpool_inference.scheduling.forecast import forecast
+from fluxpool_inference.scheduling.forecast import Forecast
 from fluxpool_inference.scheduling.limits import draining_batch_size
 from fluxpool_inference.values import (
     EngineConfig,
@@ -40,9 +39,6 @@ from fluxpool_inference.values import (
     StartFailure,
 )
 
-logger = logging.getLogger(__name__)
-
-_RUNS_AFTER_A_DEATH = 1
 _MESSAGES = {
     RejectReason.QUEUE_FULL: "the queue is full",
     RejectReason.WAIT_TOO_LONG: "the estimated wait is too long",
@@ -53,7 +49,7 @@ _MESSAGES = {
 
 
 class Engine:
-    """Admits images by estimated time, has the worker make them, hands their pixels over. Belongs to one event loop."""
+    """Admits images by estimated time, has workers make them, hands their pixels over. Belongs to one event loop."""
 
     def __init__(self, config: EngineConfig, observer: EngineObserver) -> None:
         self._config = config
@@ -61,35 +57,27 @@ class Engine:
         self._policy = AdmissionPolicy(config.max_queue_seconds, config.max_waiting, config.drain_seconds)
         self._batch_size = config.batch_size
         self._ceiling = config.batch_size
-        self._ledger = Ledger()
-        self._meter = BusyMeter()
-        self._telemetry = Telemetry(self._meter)
-        self._serving: Serving | None = None
+        self._ledger = Ledger(config.workers)
+        self._loaded: Loaded | None = None
         self._draining = False
         self._numbers = itertools.count(1)
-        self._supervisor = Supervisor(
-            0,
-            lambda: replace(config, batch_size=self._ceiling),
-            Events(self._on_message, self._on_restarted, self._on_lost, self._on_given_up),
-        )
+        self._crew = Crew(config.workers, lambda: replace(config, batch_size=self._ceiling), self._ledger, observer)
 
     async def start(self) -> None:
-        """Spawn the worker and wait until it has loaded, warmed and calibrated. Raises StartError."""
-        ready = await self._supervisor.start()
+        """Spawn the workers; wait until one has loaded, warmed and calibrated. Raises StartError if none does."""
+        loaded = await self._crew.start()
         config = self._config
         longest = longest_request_seconds(
-            ready.calibration,
+            loaded.calibration,
             max_pixels=config.max_pixels,
             max_steps=config.max_steps,
             max_images=config.max_images,
-            text_tokens=ready.model.max_sequence_length,
+            text_tokens=loaded.model.max_sequence_length,
         )
         if problem := drain_problem(self._policy, longest):
-            await self._supervisor.stop()
+            await self._crew.stop()
             raise StartError(StartFailure.INVALID_CONFIGURATION, problem)
-        self._serving = Serving(ready, self._ceiling, self._ledger, self._meter, self._observer)
-        self._telemetry.watch(ready.device_uuid)
-        self._observer.start_stage(ready.stages)
+        self._loaded = loaded
 
     @property
     def model(self) -> ModelInfo:
@@ -101,8 +89,8 @@ class Engine:
 
         Raises RuntimeError before `start` has returned.
         """
-        serving = self._started()
-        return not serving.calibration.measured(Bucket.of(request, serving.model.max_sequence_length))
+        loaded = self._started()
+        return not loaded.calibration.measured(Bucket.of(request, loaded.model.max_sequence_length))
 
     async def admit(
         self, requests: Sequence[ImageRequest], *, first_attempt: bool = True, deadline_seconds: float | None = None
@@ -118,23 +106,21 @@ class Engine:
             Rejected: With the reason, and when to try again.
             ValueError: A guidance scale for a model without guidance embedding.
         """
-        serving = self._serving
-        if serving is None or self._draining or self._supervisor.status.state is not WorkerState.READY:
+        loaded = self._loaded
+        if loaded is None or self._draining or not self._crew.ready:
             reason = RejectReason.DRAINING if self._draining else RejectReason.NOT_READY
             raise self._rejection(Refusal(reason, 0.0), len(requests), 0.0, first_attempt=first_attempt)
-        if not serving.model.guidance_embeds and any(request.guidance is not None for request in requests):
+        if not loaded.model.guidance_embeds and any(request.guidance is not None for request in requests):
             raise ValueError("this model has no guidance embedding: a guidance scale has no effect on it")
-        entries = [self._entry(serving, request, deadline_seconds) for request in requests]
-        if refused := self._refusal(serving, entries, deadline_seconds):
+        entries = self._entries(loaded, requests, deadline_seconds)
+        if refused := self._refusal(entries, deadline_seconds):
             work = sum(entry.work_seconds for entry in entries)
             raise self._rejection(refused, len(entries), work, first_attempt=first_attempt)
-        if not self._ledger.unfinished:
-            serving.progress.idle_until_now()
         for entry in entries:
             self._observer.admitted(entry.work_seconds, entry.wait_estimate_seconds)
             self._ledger.add(entry)
-            serving.sizes.admitted(entry.bucket)
-            self._submit(entry)
+            loaded.sizes.admitted(entry.bucket)
+            self._crew.submit(entry)
         return [EntryTicket(entry, self._cancel) for entry in entries]
 
     async def generate(self, request: ImageRequest) -> RawImage:
@@ -144,13 +130,13 @@ class Engine:
 
     def status(self) -> EngineStatus:
         """What is true now; cheap enough for every scrape."""
-        config, serving = self._config, self._serving
-        worker = self._supervisor.status
-        load = self._ledger.load(serving.calibration if serving else None)
-        warm = serving.sizes.measured if serving else ()
+        config, loaded, lanes = self._config, self._loaded, self._crew.lanes
+        unit = loaded.calibration if loaded else None
+        load = self._ledger.load(unit)
+        warm = loaded.sizes.measured if loaded else ()
         return EngineStatus(
-            model=serving.model if serving else None,
-            ready=worker.state is WorkerState.READY and serving is not None and not self._draining,
+            model=loaded.model if loaded else None,
+            ready=bool(self._crew.ready) and loaded is not None and not self._draining,
             draining=self._draining,
             batch_size=self._batch_size,
             batch_size_min=config.batch_size_min,
@@ -162,11 +148,11 @@ class Engine:
             step_fixed_seconds=warm[0].fixed_seconds if warm else 0.0,
             step_per_row_seconds=warm[0].per_row_seconds if warm else 0.0,
             warm_buckets=warm,
-            predicted_buckets=serving.sizes.predicted if serving else (),
+            predicted_buckets=loaded.sizes.predicted if loaded else (),
             pace=config.pace,
-            workers=(worker,),
-            memory=self._telemetry.memory(),
-            utilization=self._telemetry.utilization(self._working_since()),
+            workers=tuple(lane.status(unit) for lane in lanes),
+            memory=memory_of_all([lane.telemetry for lane in lanes]),
+            utilization=utilization_of_all([(lane.telemetry, lane.working_since()) for lane in self._crew.ready]),
         )
 
     async def set_batch_size(self, rows: int) -> int:
@@ -191,60 +177,68 @@ class Engine:
         await self._ledger.empty()
 
     async def stop(self) -> None:
-        """End the worker; what is still in flight fails. Idempotent. A `start` under way must be cancelled first."""
+        """End the workers; what is still in flight fails. Idempotent. A `start` under way must be cancelled first."""
         self._draining = True
-        await self._supervisor.stop()
-        self._telemetry.close()
-        self._fail_unfinished("the server was stopped")
+        await self._crew.stop()
+        self._crew.fail_unfinished("the server was stopped")
 
-    def _started(self) -> Serving:
-        if self._serving is None:
+    def _started(self) -> Loaded:
+        if self._loaded is None:
             raise RuntimeError("the engine has not started")
-        return self._serving
+        return self._loaded
 
     def _apply_batch_size(self) -> None:
         self._ceiling = self._batch_size
         if self._draining:
             counted_on = (entry.batch_size for entry in self._ledger.unfinished)
             self._ceiling = draining_batch_size(self._batch_size, counted_on)
-        if self._serving:
-            self._serving.limits.batch_size = self._ceiling
-        self._supervisor.send(SetBatchSize(self._ceiling))
+        self._crew.set_batch_size(self._ceiling)
 
     # ---- admission ----------------------------------------------------------------------------------------------
 
-    def _entry(self, serving: Serving, request: ImageRequest, client_seconds: float | None) -> Entry:
-        now = time.monotonic()
-        bucket = Bucket.of(request, serving.model.max_sequence_length)
-        work = serving.calibration.work_seconds(bucket, request.steps)
-        return Entry(
-            number=next(self._numbers),
-            request=request,
-            bucket=bucket,
-            deadline=deadline(now, work, request.priority, client_seconds),
-            admitted_at=now,
-            work_seconds=work,
-            batch_size=self._batch_size,
-            result=asyncio.get_running_loop().create_future(),
-        )
+    def _entries(self, loaded: Loaded, requests: Sequence[ImageRequest], client_seconds: float | None) -> list[Entry]:
+        """The images of a request, each with its worker."""
+        buckets = [Bucket.of(request, loaded.model.max_sequence_length) for request in requests]
+        works = [
+            loaded.calibration.work_seconds(bucket, request.steps)
+            for bucket, request in zip(buckets, requests, strict=True)
+        ]
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        return [
+            Entry(
+                number=next(self._numbers),
+                request=request,
+                bucket=bucket,
+                deadline=deadline(now, work, request.priority, client_seconds),
+                admitted_at=now,
+                work_seconds=work,
+                batch_size=self._batch_size,
+                result=loop.create_future(),
+                client_leaves_at=None if client_seconds is None else now + client_seconds,
+                worker=worker,
+            )
+            for request, bucket, work, worker in zip(requests, buckets, works, self._crew.place(works), strict=True)
+        ]
 
-    def _refusal(self, serving: Serving, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
+    def _refusal(self, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
         """Why the entries cannot be admitted; sets their estimates if they can."""
-        unfinished = self._ledger.unfinished
-        elapsed = time.monotonic() - serving.progress.last_report
-        expected = forecast(unfinished, sorted(entries, key=order), serving.costs, serving.limits, elapsed)
+        expected = Forecast({}, {})
+        overtaken: list[Promise] = []
+        now = time.monotonic()
+        for lane in self._crew.ready:
+            offered = sorted((entry for entry in entries if entry.worker == lane.index), key=order)
+            expected.add(lane.forecast(offered))
+            overtaken += [one.promise(now) for one in lane.unfinished if offered and order(one) > order(offered[0])]
         for entry in entries:
             entry.wait_estimate_seconds = expected.starts[entry.number]
+            entry.begins_by = now + max(self._policy.max_queue_seconds, entry.wait_estimate_seconds)
         numbers = [entry.number for entry in entries]
-        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected))
+        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, overtaken))
 
     def _rejection(self, refused: Refusal, images: int, work_seconds: float, *, first_attempt: bool) -> Rejected:
         self._observer.rejected(refused.reason, images, work_seconds, first_attempt)
         retry_after = retry_after_seconds(refused.wait_seconds, random.random())  # noqa: S311 - jitter, no secret
         return Rejected(refused.reason, retry_after, _MESSAGES[refused.reason])
-
-    def _submit(self, entry: Entry) -> None:
-        self._supervisor.send(Submit(entry.number, entry.request, entry.bucket, entry.deadline))
 
     def _cancel(self, entry: Entry) -> None:
         if self._ledger.get(entry.number) is not entry:
@@ -255,48 +249,5 @@ class Engine:
         if entry.image is not None:
             entry.image.release()
         else:
-            self._supervisor.send(Cancel(entry.number))
+            self._crew.withdraw(entry)
         self._observer.cancelled(stage, remaining, time.monotonic() - entry.admitted_at)
-
-    # ---- what the worker does -------------------------------------------------------------------------------------
-
-    def _working_since(self) -> float | None:
-        """When the worker began what it has not reported yet; None if it has nothing to do."""
-        working = self._ledger.unfinished and self._supervisor.status.state is WorkerState.READY
-        return self._serving.progress.last_report if working and self._serving else None
-
-    def _on_message(self, message: FromWorker, descriptor: int | None) -> None:
-        self._started().progress.hear(message, descriptor)
-        if isinstance(message, Finished):
-            self._supervisor.finished_an_image()
-
-    def _on_lost(self, why: str) -> None:
-        self._observer.worker_exited(0, why)
-        # That an image was begun may have died unsaid with the worker, so what it would have done next counts as begun.
-        for entry in choose(self._ledger.unfinished, self._started().limits):
-            entry.started = True
-        for entry in self._ledger:
-            if entry.image is None:
-                entry.interrupt()
-                if entry.interruptions > _RUNS_AFTER_A_DEATH:
-                    self._fail(entry, f"the worker died twice while it made this image: {why}")
-
-    def _on_restarted(self, ready: Ready) -> None:
-        self._telemetry.watch(ready.device_uuid)
-        self._observer.start_stage(ready.stages)
-        self._started().progress.idle_until_now()
-        for entry in self._ledger:
-            if entry.image is None:
-                self._submit(entry)
-
-    def _on_given_up(self, why: str) -> None:
-        logger.error("no worker is left: %s", why)
-        self._fail_unfinished(f"no worker is left: {why}")
-
-    def _fail_unfinished(self, message: str) -> None:
-        for entry in self._ledger:
-            if entry.image is None:
-                self._fail(entry, message)
-
-    def _fail(self, entry: Entry, message: str) -> None:
-        self._started().progress.fail(entry, message)

@@ -1,11 +1,13 @@
 """What is admitted and not yet answered, and how far each image has come: the worker's state, as known here."""
 
 import asyncio
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
+from itertools import chain
 
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.types import Stage
+from fluxpool_inference.scheduling.admission import Promise
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue
 from fluxpool_inference.scheduling.costs import Calibration
@@ -24,8 +26,12 @@ class Entry:
         admitted_at: When it was admitted.
         work_seconds: Of the whole image.
         batch_size: What its admission counted on, in rows per step.
+        client_leaves_at: When its client will hang up; None if it did not say.
+        begins_by: When a worker is to have begun with it, as admission promised.
+        worker: Index of the worker that is to make it.
         wait_estimate_seconds: As admission saw it.
         result: Its pixels, or why there are none.
+        delivered: Whether that worker can have heard of it.
         started: Whether the present worker has begun with it.
         encoded: Whether its prompt is encoded there.
         steps_done: Of its denoising, there.
@@ -42,7 +48,11 @@ class Entry:
     work_seconds: float
     batch_size: int
     result: "asyncio.Future[RawImage]"
+    client_leaves_at: float | None = None
+    begins_by: float = math.inf
+    worker: int = 0
     wait_estimate_seconds: float = 0.0
+    delivered: bool = False
     started: bool = False
     encoded: bool = False
     steps_done: int = 0
@@ -66,9 +76,21 @@ class Entry:
             return Stage.DENOISE
         return Stage.ENCODE if self.started else Stage.QUEUE
 
+    def promise(self, now: float) -> Promise:
+        """What it was admitted with, seen from now."""
+        return Promise(
+            self.number,
+            begins_within=None if self.started else self.begins_by - now,
+            ends_within=None if self.client_leaves_at is None else self.client_leaves_at - now,
+        )
+
     def interrupt(self) -> None:
         """Its worker died: nothing of it is done any more."""
         self.interruptions += self.started
+        self.forget_progress()
+
+    def forget_progress(self) -> None:
+        """A worker begins anew with it."""
         self.started = self.encoded = False
         self.steps_done = 0
 
@@ -90,26 +112,27 @@ class Load:
 
 
 class Ledger:
-    """The entries by number, and those the worker still has by deadline."""
+    """The entries by number, and those that each worker still has by deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self._entries: dict[int, Entry] = {}
-        self._unfinished: DeadlineQueue[Entry] = DeadlineQueue()
+        self._unfinished: list[DeadlineQueue[Entry]] = [DeadlineQueue() for _ in range(workers)]
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries.values()))
-
     @property
-    def unfinished(self) -> DeadlineQueue[Entry]:
-        """What the worker still has to do, most urgent first."""
-        return self._unfinished
+    def unfinished(self) -> list[Entry]:
+        """What the workers still have to do."""
+        return list(chain.from_iterable(self._unfinished))
+
+    def of(self, worker: int) -> DeadlineQueue[Entry]:
+        """What one worker still has to do, most urgent first."""
+        return self._unfinished[worker]
 
     @property
     def not_started(self) -> int:
         """Images that no worker has begun with."""
-        return sum(not entry.started for entry in self._unfinished)
+        return sum(not entry.started for entry in chain.from_iterable(self._unfinished))
 
     def get(self, number: int) -> Entry | None:
         """The entry of this number; None if it was answered, failed or cancelled."""
@@ -118,19 +141,26 @@ class Ledger:
     def add(self, entry: Entry) -> None:
         """Admit an image."""
         self._entries[entry.number] = entry
-        self._unfinished.add(entry)
+        self._unfinished[entry.worker].add(entry)
         self._empty.clear()
+
+    def move(self, entry: Entry, worker: int) -> None:
+        """Give an unfinished image to another worker; what was done of it is not done there."""
+        self._unfinished[entry.worker].remove(entry)
+        entry.forget_progress()
+        entry.worker = worker
+        self._unfinished[worker].add(entry)
 
     def finish(self, entry: Entry, image: RawImage) -> None:
         """The worker is done with it; it stays until its pixels are released."""
-        self._unfinished.remove(entry)
+        self._unfinished[entry.worker].remove(entry)
         entry.image = image
 
     def remove(self, entry: Entry) -> None:
         """Strike an entry that is in the ledger."""
         del self._entries[entry.number]
         if entry.image is None:
-            self._unfinished.remove(entry)
+            self._unfinished[entry.worker].remove(entry)
         if not self._entries:
             self._empty.set()
 

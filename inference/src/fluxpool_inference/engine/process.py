@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from fluxpool_inference.ipc.messages import Configure, ToWorker
@@ -14,6 +15,7 @@ from fluxpool_inference.values import EngineConfig
 
 MODULE = "fluxpool_inference.worker"
 _HANG_UP_SECONDS = 10.0
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,15 @@ class WorkerProcess:
         self._on_exit = on_exit
         self._peer: Peer | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._killed_for: str | None = None
 
     @classmethod
     async def spawn(
-        cls, config: Callable[[], EngineConfig], on_message: OnMessage, on_exit: Callable[[str], None]
+        cls,
+        config: Callable[[], EngineConfig],
+        on_message: OnMessage,
+        on_exit: Callable[[str], None],
+        environment: Mapping[str, str],
     ) -> "WorkerProcess":
         """Start a worker in a session of its own: the terminal's Ctrl-C is for its parent.
 
@@ -39,7 +46,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                process = await _python(MODULE, theirs.fileno())
+                process = await _python(MODULE, theirs.fileno(), environment)
         except BaseException:
             ours.close()
             raise
@@ -53,10 +60,15 @@ class WorkerProcess:
         """Of the child."""
         return self._process.pid
 
-    def send(self, message: ToWorker) -> None:
-        """Send a message; lost if the worker is gone, which `on_exit` tells."""
-        if self._peer is not None:
-            self._peer.send(message)
+    def send(self, message: ToWorker) -> bool:
+        """Send a message; False if the worker is known to be gone, which `on_exit` tells or has told."""
+        return self._peer is not None and self._peer.send(message)
+
+    def kill(self, why: str) -> None:
+        """End it at once, in whatever it does; `on_exit` is told this reason."""
+        self._killed_for = why
+        with suppress(ProcessLookupError):  # it ended by itself
+            self._process.kill()
 
     async def stop(self) -> None:
         """Hang up and wait for the end. Idempotent."""
@@ -70,7 +82,7 @@ class WorkerProcess:
     async def _end(self) -> None:
         """Everything that it said has been heard; now it must be gone before another takes its device."""
         await self._wait()
-        self._on_exit(_why(self._process.returncode or 0))
+        self._on_exit(self._killed_for or _why(self._process.returncode or 0))
 
     async def _wait(self) -> None:
         try:
@@ -83,7 +95,20 @@ class WorkerProcess:
             await self._process.wait()
 
 
-async def _python(module: str, descriptor: int) -> asyncio.subprocess.Process:
+def environment_of(index: int, workers: int) -> Mapping[str, str]:
+    """The environment of one of several workers: it sees its own GPU alone, and calls it the first.
+
+    Strictly before CUDA starts in it: a process that sees all GPUs makes a context on the first one, for hundreds of
+    megabytes.
+    """
+    if workers == 1:
+        return os.environ
+    visible = os.environ.get(_VISIBLE)
+    devices = [str(index)] if visible is None else visible.split(",")[index : index + 1]
+    return {**os.environ, _VISIBLE: ",".join(devices)}
+
+
+async def _python(module: str, descriptor: int, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # what lies in the working directory must not shadow modules
@@ -91,6 +116,7 @@ async def _python(module: str, descriptor: int) -> asyncio.subprocess.Process:
         module,
         str(descriptor),
         pass_fds=[descriptor],
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )

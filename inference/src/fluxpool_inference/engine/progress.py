@@ -18,12 +18,25 @@ from fluxpool_inference.values import RequestFailed, Timings
 logger = logging.getLogger(__name__)
 
 
+def fail(ledger: Ledger, entry: Entry, message: str, observer: EngineObserver, now: float) -> None:
+    """An admitted image cannot be made."""
+    ledger.remove(entry)
+    if not entry.result.done():
+        entry.result.set_exception(RequestFailed(message))
+        entry.result.exception()  # retrieved: a ticket that nobody awaits any more is no error of ours
+    observer.failed(now - entry.admitted_at)
+
+
 class Progress:
-    """The engine's ears. Messages about images that are gone (cancelled, that is) are dropped, their pixels freed."""
+    """The engine's ears for one worker.
+
+    Messages about images that are gone (cancelled, or with another worker by now) are dropped, their pixels freed.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
+        worker: int = 0,
         *,
         costs: OnlineCosts,
         limits: RowLimits,
@@ -32,6 +45,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
+        self._worker = worker
         self._costs = costs
         self._limits = limits
         self._meter = meter
@@ -56,24 +70,23 @@ class Progress:
             case Finished():
                 self._finished(message, descriptor)
             case Failed():
-                if entry := self._ledger.get(message.number):
-                    self.fail(entry, message.message)
+                if entry := self._own(message.number):
+                    self._fail(entry, message.message)
             case RowsLowered():
                 logger.warning("memory holds %d rows of %s", message.rows, message.bucket)
                 self._limits.lower(message.bucket, message.rows)
             case _:
                 raise TypeError(f"{type(message).__name__} from a worker that serves")
 
-    def fail(self, entry: Entry, message: str) -> None:
-        """An admitted image cannot be made."""
-        self._ledger.remove(entry)
-        if not entry.result.done():
-            entry.result.set_exception(RequestFailed(message))
-            entry.result.exception()  # retrieved: a ticket that nobody awaits any more is no error of ours
-        self._observer.failed(self._clock() - entry.admitted_at)
+    def _own(self, number: int) -> Entry | None:
+        entry = self._ledger.get(number)
+        return entry if entry is not None and entry.worker == self._worker else None
+
+    def _fail(self, entry: Entry, message: str) -> None:
+        fail(self._ledger, entry, message, self._observer, self._clock())
 
     def _started(self, message: Started) -> None:
-        entry = self._ledger.get(message.number)
+        entry = self._own(message.number)
         if entry is None:
             return
         entry.started = True
@@ -85,7 +98,7 @@ class Progress:
         self._busy(message.seconds)
         self._costs.saw_prompt(message.bucket, message.seconds)
         self._observer.prompt_encoded(message.hit)
-        if entry := self._ledger.get(message.number):
+        if entry := self._own(message.number):
             entry.encoded = True
 
     def _step_done(self, message: StepDone) -> None:
@@ -96,7 +109,7 @@ class Progress:
         if message.overran is not None:
             self._observer.paced_step(message.overran)
         for number in message.numbers:
-            if entry := self._ledger.get(number):
+            if entry := self._own(number):
                 entry.steps_done += 1
 
     def _finished(self, message: Finished, descriptor: int | None) -> None:
@@ -104,7 +117,7 @@ class Progress:
             raise TypeError("Finished without a descriptor")
         self._busy(message.decode_seconds)
         self._costs.saw_image(message.bucket, message.decode_seconds)
-        entry = self._ledger.get(message.number)
+        entry = self._own(message.number)
         if entry is None or entry.result.done():
             os.close(descriptor)
             return
@@ -124,7 +137,7 @@ class Progress:
         try:
             memory = take(descriptor)
         except OSError as error:
-            self.fail(entry, f"its pixels cannot be mapped: {error}")
+            self._fail(entry, f"its pixels cannot be mapped: {error}")
             return
         image = RawImage(memory, entry.request, timings, message.truncated_tokens, answered)
         self._ledger.finish(entry, image)

@@ -1,21 +1,22 @@
 """Keeps a worker running: starts it, and starts it again when it dies.
 
     STARTING ──Ready──▶ READY ──died──▶ RESTARTING ──Ready──▶ READY
-        │                                   │ after several deaths in a row
-        ▼ NotStarted, or died               ▼
-     StartError                          STOPPED: `on_given_up`, and the container should be restarted
+        │                                 ▲   │ after several deaths in a row
+        ▼ NotStarted, or died             │   ▼
+     StartError ──`try_again`─────────────┘  STOPPED: `on_given_up`
 
-Deaths in a row are those without a finished image between them; each waits twice as long as the one before.
+Deaths in a row are those without a finished image between them; each waits twice as long as the one before. Whether a
+start that failed is tried again is for the crew to say: it is not, if no other worker serves.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from fluxpool_inference.engine.process import WorkerProcess
-from fluxpool_inference.engine.types import WorkerState, WorkerStatus
+from fluxpool_inference.engine.types import WorkerState
 from fluxpool_inference.ipc.messages import FromWorker, NotStarted, Ready, ToWorker
 from fluxpool_inference.ipc.peer import OnMessage
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 DEATHS_IN_A_ROW = 5
 _BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
+_LONGEST_RESTART_SECONDS = 1800.0
+"""The weights are on this machine by now, so a start that takes longer hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,72 +36,101 @@ class Events:
 
     Attributes:
         on_message: Each message of the worker but those about its start.
-        on_restarted: A worker serves in place of one that died.
+        on_ready: A worker serves: the first, or one in place of one that died.
         on_lost: A worker that served died, and why; all that it had is gone.
         on_given_up: No worker will come any more, and why.
     """
 
     on_message: OnMessage
-    on_restarted: Callable[[Ready], None]
+    on_ready: Callable[[Ready], None]
     on_lost: Callable[[str], None]
     on_given_up: Callable[[str], None]
 
 
 class Supervisor:
-    """One worker, as long as the engine lives. `config` is asked anew for each process."""
+    """One worker, as long as the engine lives. `config` is asked anew for each process.
 
-    def __init__(self, index: int, config: Callable[[], EngineConfig], events: Events) -> None:
+    Attributes:
+        state: See `WorkerState`.
+        device: Of the last process that was ready; None before.
+        deaths: How many processes ended without having been asked to, or did not start.
+        problem: Why the last of them did; None if none has.
+    """
+
+    def __init__(
+        self, index: int, config: Callable[[], EngineConfig], events: Events, environment: Mapping[str, str]
+    ) -> None:
+        self.state = WorkerState.STARTING
+        self.device: str | None = None
+        self.deaths = 0
+        self.problem: str | None = None
         self._index = index
         self._config = config
         self._events = events
-        self._state = WorkerState.STARTING
+        self._environment = environment
         self._worker: WorkerProcess | None = None
-        self._device: str | None = None
-        self._deaths = 0
+        self._in_a_row = 0
         self._restarting: asyncio.Task[None] | None = None
 
     @property
-    def status(self) -> WorkerStatus:
-        """For `/admin/status`."""
-        return WorkerStatus(self._index, self._state, self._worker.pid if self._worker else None, self._device)
+    def pid(self) -> int | None:
+        """Of the present process."""
+        return self._worker.pid if self._worker else None
 
-    async def start(self) -> Ready:
+    async def start(self) -> None:
         """Start the first process and wait until it serves. Raises StartError."""
-        return await self._launch()
+        try:
+            await self._launch()
+        except StartError as error:
+            self._note(error.message)
+            raise
+
+    def try_again(self) -> None:
+        """After a failed `start`: start again, as after a death."""
+        self._in_a_row = 1
+        self._begin_again()
 
     async def stop(self) -> None:
         """End the process, and start no other. Idempotent."""
-        self._state = WorkerState.STOPPED
+        self.state = WorkerState.STOPPED
         if self._restarting is not None:
             self._restarting.cancel()
             await asyncio.gather(self._restarting, return_exceptions=True)
         await self._end_process()
 
-    def send(self, message: ToWorker) -> None:
-        """Send to the present process; lost if there is none, of which `on_lost` was told."""
-        if self._worker is not None:
-            self._worker.send(message)
+    def send(self, message: ToWorker) -> bool:
+        """Send to the present process; False if there is none, of which `on_lost` was told or will be."""
+        return self._worker is not None and self._worker.send(message)
 
     def finished_an_image(self) -> None:
         """The worker is well: the next death is the first in a row."""
-        self._deaths = 0
+        self._in_a_row = 0
 
-    async def _launch(self) -> Ready:
+    def kill(self, why: str) -> None:
+        """End the present process in whatever it does: it died for this reason."""
+        if self._worker is not None:
+            self._worker.kill(why)
+
+    async def _launch(self, longest_seconds: float | None = None) -> None:
         ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         try:
             self._worker = await WorkerProcess.spawn(
-                self._config, partial(self._on_message, ready), partial(self._on_exit, ready)
+                self._config, partial(self._on_message, ready), partial(self._on_exit, ready), self._environment
             )
         except OSError as error:
             raise StartError(StartFailure.DEVICE_UNAVAILABLE, f"no worker process can be made: {error}") from error
         try:
-            started = await ready
-        except BaseException:
+            async with asyncio.timeout(longest_seconds):
+                started = await ready
+        except BaseException as error:
             await self._end_process()
+            if isinstance(error, TimeoutError):
+                message = f"the worker was not ready within {longest_seconds:g} s"
+                raise StartError(StartFailure.MODEL_LOAD_FAILED, message) from None
             raise
-        self._state = WorkerState.READY
-        self._device = started.model.device
-        return started
+        self.state = WorkerState.READY
+        self.device = started.model.device.replace("cuda:0", f"cuda:{self._index}")  # it sees no other
+        self._events.on_ready(started)
 
     async def _end_process(self) -> None:
         if self._worker is not None:
@@ -121,29 +153,37 @@ class Supervisor:
             ready.set_exception(
                 StartError(StartFailure.MODEL_LOAD_FAILED, f"the worker ended while it loaded the model: {why}")
             )
-        elif self._state is WorkerState.READY:
-            self._state = WorkerState.RESTARTING
+        elif self.state is WorkerState.READY:
+            self._note(why)
+            self._in_a_row += 1
+            self._begin_again()
             logger.error("worker %d died: %s", self._index, why)
             self._events.on_lost(why)
-            self._restarting = asyncio.create_task(self._restart(why))
 
-    async def _restart(self, why: str) -> None:
+    def _begin_again(self) -> None:
+        self.state = WorkerState.RESTARTING
+        self._restarting = asyncio.create_task(self._restart())
+
+    def _note(self, problem: str) -> None:
+        self.deaths += 1
+        self.problem = problem
+
+    async def _restart(self) -> None:
         while True:
             await self._end_process()
-            self._deaths += 1
-            if self._deaths >= DEATHS_IN_A_ROW:
-                self._state = WorkerState.STOPPED
-                self._events.on_given_up(why)
+            if self._in_a_row >= DEATHS_IN_A_ROW:
+                self.state = WorkerState.STOPPED
+                self._events.on_given_up(self.problem or "")
                 return
-            await asyncio.sleep(_backoff_seconds(self._deaths))
+            await asyncio.sleep(_backoff_seconds(self._in_a_row))
             try:
-                ready = await self._launch()
+                await self._launch(_LONGEST_RESTART_SECONDS)
             except StartError as error:
-                why = error.message
-                logger.error("worker %d does not start again: %s", self._index, why)  # noqa: TRY400 - a sentence
+                self._note(error.message)
+                self._in_a_row += 1
+                logger.error("worker %d does not start: %s", self._index, error.message)  # noqa: TRY400 - a sentence
                 continue
             logger.info("worker %d serves again", self._index)
-            self._events.on_restarted(ready)
             return
 
 

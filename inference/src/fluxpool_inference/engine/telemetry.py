@@ -1,9 +1,13 @@
 """How busy and how full the device is: by NVML where there is a GPU that it knows, else by the engine's account."""
 
 import contextlib
+import os
+import platform
+import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pynvml  # type: ignore[import-untyped]  # NVIDIA ships no types
 
@@ -60,6 +64,10 @@ class Gpu:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
+    def name(self) -> str:
+        """The product's, such as `NVIDIA H200`."""
+        return str(pynvml.nvmlDeviceGetName(self._handle))
+
     def memory(self) -> DeviceMemory:
         """Of the whole device or slice, other processes included."""
         memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
@@ -78,8 +86,17 @@ def _handle(uuid: str) -> object:
         return pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
 
 
+def processor_name() -> str:
+    """What kind of CPU this is, as Linux tells it, and how many cores it has."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return f"{found[1] if found else platform.machine()} x {os.cpu_count()}"
+
+
 class Telemetry:
-    """Memory and utilization of the engine's device."""
+    """Memory and utilization of one worker's device."""
 
     def __init__(self, meter: BusyMeter) -> None:
         self._meter = meter
@@ -98,6 +115,13 @@ class Telemetry:
             self._gpu.close()
             self._gpu = None
 
+    def device_name(self) -> str | None:
+        """What kind of GPU it is; None without one that NVML knows."""
+        try:
+            return self._gpu.name() if self._gpu else None
+        except pynvml.NVMLError:
+            return None
+
     def memory(self) -> DeviceMemory:
         """Zeros without a GPU."""
         try:
@@ -112,4 +136,24 @@ class Telemetry:
                 return Utilization("nvml", self._gpu.utilization_ratio())
         except pynvml.NVMLError:
             pass
+        return self.busy(working_since)
+
+    def busy(self, working_since: float | None) -> Utilization:
+        """By the engine's account; see `BusyMeter.ratio`."""
         return Utilization("engine_busy", self._meter.ratio(working_since))
+
+
+def utilization_of_all(devices: Sequence[tuple[Telemetry, float | None]]) -> Utilization:
+    """The mean of several devices, each with its `working_since`: by NVML if it tells it of all of them."""
+    if not devices:
+        return Utilization("engine_busy", 0.0)
+    parts = [telemetry.utilization(since) for telemetry, since in devices]
+    if len({part.source for part in parts}) > 1:
+        parts = [telemetry.busy(since) for telemetry, since in devices]
+    return Utilization(parts[0].source, sum(part.ratio for part in parts) / len(parts))
+
+
+def memory_of_all(devices: Sequence[Telemetry]) -> DeviceMemory:
+    """The sum over several devices."""
+    parts = [telemetry.memory() for telemetry in devices]
+    return DeviceMemory(sum(part.used_bytes for part in parts), sum(part.total_bytes for part in parts))

@@ -39,12 +39,27 @@ class BucketCost:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker process. `pid` and `device` are None while there is no process, or before it has loaded."""
+    """One worker.
+
+    Attributes:
+        index: From 0.
+        state: See `WorkerState`.
+        pid: None while there is no process.
+        device: torch's name of it, with the worker's index for a GPU; None before the first was loaded.
+        deaths: How many of its processes ended without having been asked to, or did not start.
+        problem: Why the last of them did; None if none has.
+        in_flight: Images that it has to make.
+        remaining_work_seconds: Of those.
+    """
 
     index: int
     state: WorkerState
     pid: int | None
     device: str | None
+    deaths: int = 0
+    problem: str | None = None
+    in_flight: int = 0
+    remaining_work_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fluxpool_inference.engine import ImageRequest, ModelInfo
+from fluxpool_inference.engine import ImageRequest, ModelInfo, Priority
 from fluxpool_inference.errors import InvalidRequestError, NotFoundError
 from fluxpool_inference.http.fields import Body, refuse_unknown
 from fluxpool_inference.http.generation_fields import MAX_SEED, Bounds, GenerationFields
@@ -39,7 +39,7 @@ class GenerationParser:
         self._bounds = bounds
         self._seed_source = seed_source
 
-    def parse(self, body: Body, model: ModelInfo) -> Generation:
+    def parse(self, body: Body, model: ModelInfo, priority: Priority = Priority.NORMAL) -> Generation:
         """Raises InvalidRequestError for the first wrong field, NotFoundError for another model."""
         fields = self.fields
         self._require_model(body)
@@ -54,7 +54,7 @@ class GenerationParser:
             field.check(body)
         refuse_unknown(body, fields)
         first_seed = self._seed_source() if seed is None else seed
-        image = ImageRequest(prompt, size.width, size.height, steps, guidance, first_seed)
+        image = ImageRequest(prompt, size.width, size.height, steps, guidance, first_seed, priority=priority)
         images = tuple(replace(image, seed=first_seed + k) for k in range(count))
         return Generation(images, size, image_format, quality)
 

@@ -1,9 +1,10 @@
-"""What a client's headers say about its patience and its retries."""
+"""What a client's headers say about its patience, its urgency and its retries."""
 
 import math
 
 from starlette.datastructures import Headers
 
+from fluxpool_inference.engine import Priority
 from fluxpool_inference.errors import InvalidRequestError
 
 MAX_TIMEOUT_SECONDS = 86_400.0
@@ -25,6 +26,18 @@ def deadline_seconds(headers: Headers) -> float | None:
             )
         return seconds
     return _seconds(headers.get("x-stainless-read-timeout") or headers.get("x-stainless-timeout", ""))
+
+
+def priority(headers: Headers) -> Priority:
+    """How urgent it is: `x-fluxpool-priority`, else normal. Raises InvalidRequestError for one that there is not."""
+    text = headers.get("x-fluxpool-priority", Priority.NORMAL)
+    try:
+        return Priority(text.strip().lower())
+    except ValueError:
+        raise InvalidRequestError(
+            f"The header x-fluxpool-priority must be {', '.join(Priority)}, and is '{text[:100]}'.",
+            param="x-fluxpool-priority",
+        ) from None
 
 
 def is_first_attempt(headers: Headers) -> bool:

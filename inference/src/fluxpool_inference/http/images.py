@@ -26,7 +26,7 @@ from fluxpool_inference.http.context import facts
 from fluxpool_inference.http.fields import Schema
 from fluxpool_inference.http.generation import Generation, GenerationParser
 from fluxpool_inference.http.generation_fields import Bounds
-from fluxpool_inference.http.hints import deadline_seconds, is_first_attempt
+from fluxpool_inference.http.hints import deadline_seconds, is_first_attempt, priority
 from fluxpool_inference.http.replies import ImagesReply
 from fluxpool_inference.metrics import Metrics
 from fluxpool_inference.readiness import Readiness, Unready
@@ -72,7 +72,7 @@ class Images:
         self._require_ready()
         try:
             body = await read_json_object(request, self._max_body_bytes)
-            generation = self._parser.parse(body, self._engine.model)
+            generation = self._parser.parse(body, self._engine.model, priority(request.headers))
             deadline = deadline_seconds(request.headers)
         except ClientGoneError:
             raise

@@ -23,7 +23,16 @@ _REQUEST_TIMEOUT = {
     ),
     "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400},
 }
-GENERATION_HEADERS = {"parameters": [_REQUEST_ID, _REQUEST_TIMEOUT]}
+_PRIORITY = {
+    "name": "x-fluxpool-priority",
+    "in": "header",
+    "description": (
+        "How urgent the images are: they should be done within 2 (`high`), 4 (`normal`) or 16 (`low`) times the time"
+        " that they take alone. Whoever waits becomes the most urgent in the end."
+    ),
+    "schema": {"type": "string", "enum": ["high", "normal", "low"], "default": "normal"},
+}
+GENERATION_HEADERS = {"parameters": [_REQUEST_ID, _REQUEST_TIMEOUT, _PRIORITY]}
 """The headers that an operation that makes images reads."""
 
 _RETRY_AFTER = {"retry-after": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}

@@ -40,16 +40,21 @@ class Peer:
         self._descriptors: deque[int] = deque()
         self._unsent = bytearray()
         self._closed = False
+        self._broken = False
         self._loop.add_reader(end, self._read)
 
-    def send(self, message: ToWorker) -> None:
-        """Send in order, now or as soon as the worker reads. Does nothing after the end: `on_closed` has told it."""
+    def send(self, message: ToWorker) -> bool:
+        """Send in order, now or as soon as the worker reads; False if it is known to be gone.
+
+        Nothing is sent after the end: `on_closed` has told it, or will.
+        """
         if self._closed:
-            return
+            return False
         if not self._unsent:
             self._loop.add_writer(self._socket, self._write)
         self._unsent += frame_to_worker(message)
         self._write()
+        return not self._broken
 
     def close(self) -> None:
         """Hang up: the worker exits. Idempotent."""
@@ -67,6 +72,7 @@ class Peer:
         except BlockingIOError:
             return
         except OSError:  # the worker is gone; reading tells it, after what it said last
+            self._broken = True
             sent = len(self._unsent)
         del self._unsent[:sent]
         if not self._unsent:

@@ -5,5 +5,6 @@
 - `deadlines` who is urgent,
 - `choice` who is in the next step,
 - `forecast` when each image will start and end,
-- `admission` who gets in.
+- `admission` who gets in,
+- `placement` which of several workers makes an image.
 """

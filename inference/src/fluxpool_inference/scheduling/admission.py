@@ -5,8 +5,10 @@ for each other by its own wish. It is refused when
 
 - so many images wait that memory is at risk (`queue_full`),
 - its wait would exceed `max_queue_seconds`, or everything in flight would take longer than `drain_seconds`, so that
-what was
-  admitted could not be finished after a SIGTERM (`wait_too_long`),
+  what was admitted could not be finished after a SIGTERM (`wait_too_long`),
+- it would overtake an image in flight that then begins later than it was promised, or ends after its client has hung
+  up: without this rule short images that keep coming would hold up a long one for far longer than `max_queue_seconds`
+  (`wait_too_long`),
 - its last image would be done after the client has hung up (`deadline`).
 """
 
@@ -30,6 +32,30 @@ class AdmissionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """What an image in flight was admitted with; seconds from now.
+
+    Attributes:
+        number: Of the image.
+        begins_within: Until it must have begun: `max_queue_seconds` from its admission. None if it has.
+        ends_within: Until its client hangs up; None if it did not say.
+    """
+
+    number: int
+    begins_within: float | None
+    ends_within: float | None
+
+    def broken_by(self, ahead: Forecast) -> float:
+        """By how many seconds it is late in a forecast; 0 if it is not."""
+        late = 0.0
+        if self.begins_within is not None:
+            late = max(late, ahead.starts.get(self.number, 0.0) - self.begins_within)
+        if self.ends_within is not None:
+            late = max(late, ahead.ends.get(self.number, 0.0) - self.ends_within)
+        return late
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A request at the door.
 
@@ -38,12 +64,14 @@ class Offer:
         waiting: Images already admitted that have not started.
         deadline_seconds: How long the client waits, from now; None if it did not say.
         in_flight: What the forecast says if it is admitted.
+        overtaken: What was promised to the images in flight that are less urgent than one of its own.
     """
 
     numbers: Sequence[int]
     waiting: int
     deadline_seconds: float | None
     in_flight: Forecast
+    overtaken: Sequence[Promise] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +92,8 @@ def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
     if (drained := offer.in_flight.drained) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
+    if late := max((promise.broken_by(offer.in_flight) for promise in offer.overtaken), default=0.0):
+        return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
     if offer.deadline_seconds is not None and last > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
     return None

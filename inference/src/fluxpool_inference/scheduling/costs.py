@@ -132,6 +132,23 @@ class Calibration:
         return work + self.image_seconds(bucket) if decode else work
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known of a device's costs at some moment: a calibration, and what traffic showed beyond it.
+
+    Attributes:
+        calibration: That the factors belong to.
+        steps: Factor of the steps of each bucket that has run.
+        encode: Factor of prompts.
+        decode: Factor of images.
+    """
+
+    calibration: Calibration
+    steps: tuple[tuple[Bucket, float], ...] = ()
+    encode: float = 1.0
+    decode: float = 1.0
+
+
 @dataclass(slots=True)
 class OnlineCosts:
     """A calibration and what traffic showed beyond it: one factor per bucket for steps, one each for text and images.
@@ -143,6 +160,28 @@ class OnlineCosts:
     _steps: dict[Bucket, float] = field(default_factory=dict)
     _encode: float = 1.0
     _decode: float = 1.0
+
+    @classmethod
+    def resumed(cls, calibration: Calibration, known: Known) -> "OnlineCosts":
+        """Those of a new process, from what was known of the one before.
+
+        What steps take was learned from many, so it is kept in seconds, whatever the few at warm-up say now.
+        """
+
+        def steps(bucket: Bucket, factor: float) -> float:
+            return factor * known.calibration.step_seconds(bucket, 1) / calibration.step_seconds(bucket, 1)
+
+        before, reference = known.calibration, calibration.reference
+        return cls(
+            calibration,
+            {bucket: _clamped(steps(bucket, factor)) for bucket, factor in known.steps},
+            _clamped(known.encode * before.prompt_seconds(reference) / calibration.prompt_seconds(reference)),
+            _clamped(known.decode * before.image_seconds(reference) / calibration.image_seconds(reference)),
+        )
+
+    def known(self) -> Known:
+        """What a later process may resume from."""
+        return Known(self.calibration, tuple(self._steps.items()), self._encode, self._decode)
 
     def step_seconds(self, bucket: Bucket, rows: int) -> float:
         """As `Calibration.step_seconds`, corrected by the steps seen."""
@@ -171,8 +210,12 @@ class OnlineCosts:
 
 
 def _learn(factor: float, seconds: float, expected: float) -> float:
+    return factor + _LEARNING_RATE * (_clamped(seconds / expected) - factor)
+
+
+def _clamped(factor: float) -> float:
     low, high = _FACTOR_RANGE
-    return factor + _LEARNING_RATE * (min(max(seconds / expected, low), high) - factor)
+    return min(max(factor, low), high)
 
 
 def longest_request_seconds(

@@ -42,6 +42,11 @@ class Forecast:
         """When nothing is left."""
         return max(self.ends.values(), default=0.0)
 
+    def add(self, other: "Forecast") -> None:
+        """Take in what another worker does meanwhile."""
+        self.starts.update(other.starts)
+        self.ends.update(other.ends)
+
 
 @dataclass(slots=True)
 class _Rest:

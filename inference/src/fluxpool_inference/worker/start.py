@@ -27,7 +27,7 @@ class Started:
 
 def start(config: EngineConfig) -> Started:
     """Load and warm up. Raises StartError."""
-    torch.set_num_threads(config.threads or device.cpu_threads())
+    torch.set_num_threads(config.threads or max(1, device.cpu_threads() // config.workers))
     _quieten_libraries()
     began = time.monotonic()
     hardware = device.pick(config)

@@ -1,0 +1,195 @@
+"""A device on a virtual clock, at loads below and far above what it can do: who waits how long, and who was told so."""
+
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scheduling_values import SMALL, WIDE, Image, calibration
+
+from fluxpool_inference.scheduling.admission import AdmissionPolicy, Offer, Promise, refusal
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import DeadlineQueue, choose, order
+from fluxpool_inference.scheduling.costs import Calibration
+from fluxpool_inference.scheduling.deadlines import deadline
+from fluxpool_inference.scheduling.forecast import forecast
+from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.values import Priority
+
+POLICY = AdmissionPolicy(max_queue_seconds=10.0, max_waiting=1000, drain_seconds=300.0)
+
+
+@dataclass(slots=True, eq=False)
+class Admitted(Image):
+    arrival: float = 0.0
+    steps: int = 0
+    estimate: float = 0.0
+    wait: float = 0.0
+    took: float = 0.0
+
+
+@dataclass
+class Arrival:
+    at: float
+    bucket: Bucket
+    steps: int
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass
+class Server:
+    """Does what admission and the worker's loop do: one thing at a time, whatever comes meanwhile."""
+
+    costs: Calibration
+    batch_size: int
+    now: float = 0.0
+    queue: DeadlineQueue[Admitted] = field(default_factory=DeadlineQueue)
+    done: list[Admitted] = field(default_factory=list)
+    refused: int = 0
+    busy_seconds: float = 0.0
+    first_come_first_served: bool = False
+
+    def run(self, arrivals: Sequence[Arrival]) -> None:
+        coming = list(reversed(arrivals))
+        while coming or self.queue:
+            if not self.queue:
+                self.now = coming[-1].at
+                self.arrive(coming.pop(), 0.0)
+                continue
+            seconds, rows = self.begin()
+            while coming and coming[-1].at <= self.now + seconds:
+                arrival = coming.pop()
+                self.arrive(arrival, arrival.at - self.now)
+            self.now += seconds
+            self.busy_seconds += seconds
+            self.end(rows)
+
+    def arrive(self, arrival: Arrival, elapsed: float) -> None:
+        work = self.costs.work_seconds(arrival.bucket, arrival.steps)
+        number = len(self.done) + len(self.queue) + self.refused
+        at = deadline(arrival.at, work, arrival.priority)
+        due = arrival.at if self.first_come_first_served else at
+        image = Admitted(number, arrival.bucket, due, arrival.steps, arrival=arrival.at, steps=arrival.steps)
+        ahead = forecast(self.queue, [image], self.costs, RowLimits(self.costs, self.batch_size), elapsed)
+        overtaken = [
+            Promise(one.number, None if one.started else POLICY.max_queue_seconds - (arrival.at - one.arrival), None)
+            for one in self.queue
+            if order(one) > order(image)
+        ]
+        waiting = sum(not one.started for one in self.queue)
+        if refusal(POLICY, Offer([number], waiting, None, ahead, overtaken)):
+            self.refused += 1
+            return
+        image.estimate = ahead.starts[number]
+        self.queue.add(image)
+
+    def begin(self) -> tuple[float, list[Admitted]]:
+        """The next thing: how long it takes, and the rows if it is a step."""
+        rows = choose(self.queue, RowLimits(self.costs, self.batch_size))
+        for row in rows:
+            if not row.started:
+                row.started = True
+                row.wait = self.now - row.arrival
+                return self.costs.prompt_seconds(row.bucket), []
+        return self.costs.step_seconds(rows[0].bucket, len(rows)), rows
+
+    def end(self, rows: list[Admitted]) -> None:
+        for row in rows:
+            row.steps_left -= 1
+            if row.steps_left == 0:
+                self.now += self.costs.image_seconds(row.bucket)
+                self.queue.remove(row)
+                row.took = self.now - row.arrival
+                self.done.append(row)
+
+
+def poisson(rate: float, seconds: float, steps: Sequence[int], buckets: Sequence[Bucket], seed: int) -> list[Arrival]:
+    chance = random.Random(seed)
+    arrivals: list[Arrival] = []
+    at = chance.expovariate(rate)
+    while at < seconds:
+        arrivals.append(Arrival(at, chance.choice(buckets), chance.choice(steps)))
+        at += chance.expovariate(rate)
+    return arrivals
+
+
+def relative_errors(server: Server) -> list[float]:
+    """Of waits of at least a step: shorter ones are neither felt nor foretold."""
+    step = server.costs.step_seconds(SMALL, 1)
+    return [abs(image.estimate - image.wait) / image.wait for image in server.done if image.wait >= step]
+
+
+OVERHEAD_BOUND = calibration(fixed=0.02, per_row=0.02, encode=0.005, decode=0.01)
+COMPUTE_BOUND = calibration(fixed=0.0, per_row=0.1, encode=0.005, decode=0.01)
+
+
+@pytest.mark.parametrize("times", [1.5, 10.0])
+@pytest.mark.parametrize(
+    ("costs", "steps", "buckets"),
+    [
+        (OVERHEAD_BOUND, [8], [SMALL]),
+        (OVERHEAD_BOUND, [4, 8, 16, 28], [SMALL]),
+        (OVERHEAD_BOUND, [4, 28], [SMALL, WIDE]),
+        (COMPUTE_BOUND, [4, 28], [SMALL]),
+    ],
+    ids=["alike", "mixed steps", "mixed steps and sizes", "one row"],
+)
+def test_under_overload_waits_are_as_foretold_and_bounded_and_the_device_is_never_idle(
+    costs: Calibration, steps: list[int], buckets: list[Bucket], times: float
+) -> None:
+    server = Server(costs, batch_size=8)
+    rows = RowLimits(costs, 8)(SMALL)
+    images_per_second = rows / (statistics.mean(steps) * costs.step_seconds(SMALL, rows))
+    server.run(poisson(times * images_per_second, 40.0, steps, buckets, seed=1))
+    assert server.refused > 0
+    assert statistics.median(relative_errors(server)) <= 0.2
+    # Admission counts on no more rows than there are: a batch that fills up later makes steps a little longer.
+    assert max(image.wait for image in server.done) <= 1.25 * POLICY.max_queue_seconds
+    assert {image.steps for image in server.done} == set(steps), "none is shut out, be it long or short"
+    assert server.busy_seconds >= 0.8 * server.now
+
+
+def test_a_short_image_overtakes_long_ones_at_little_cost_to_them() -> None:
+    """One row of 94 ms, 4 and 28 steps half and half, at 70 % load: the simulation that chose the deadlines."""
+    costs = calibration(fixed=0.0, per_row=0.094, encode=0.001, decode=0.001)
+    rate = 0.7 / statistics.mean(costs.work_seconds(SMALL, steps) for steps in (4, 28))
+    arrivals = poisson(rate, 600.0, [4, 28], [SMALL], seed=3)
+
+    def medians(*, first_come_first_served: bool) -> list[float]:
+        server = Server(costs, batch_size=1, first_come_first_served=first_come_first_served)
+        server.run(arrivals)
+        return [statistics.median(image.took for image in server.done if image.steps == steps) for steps in (4, 28)]
+
+    short, long = medians(first_come_first_served=False)
+    short_in_order, long_in_order = medians(first_come_first_served=True)
+    assert short < 0.4 * short_in_order
+    assert long < 1.2 * long_in_order
+
+
+gaps = st.floats(0.0, 2.0)
+images = st.builds(
+    Arrival,
+    at=gaps,
+    bucket=st.sampled_from([SMALL, WIDE]),
+    steps=st.sampled_from([1, 4, 28]),
+    priority=st.sampled_from(Priority),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(images, min_size=1, max_size=30), st.sampled_from([1, 2, 8]))
+def test_nobody_is_overtaken_beyond_the_promised_wait_whoever_comes_and_however_urgent(
+    arrivals: list[Arrival], rows: int
+) -> None:
+    at = 0.0
+    for arrival in arrivals:
+        at += arrival.at
+        arrival.at = at
+    server = Server(COMPUTE_BOUND, batch_size=rows)
+    server.run(arrivals)
+    assert len(server.done) + server.refused == len(arrivals), "what was admitted was made"
+    for image in server.done:
+        assert image.wait <= POLICY.max_queue_seconds + 0.5, "but for what batches and prompts add to a step"
