@@ -10,9 +10,10 @@ from benchmarks.gpu import models
 from benchmarks.gpu.flops import Flops
 from benchmarks.gpu.forms import Form, Launch, Precision, formed
 from benchmarks.gpu.hardware import Hardware
-from benchmarks.gpu.scale import Model, Scale
+from benchmarks.gpu.scale import GUIDANCE, Model, Scale
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.worker.flux import FluxModel, Trajectory
+from fluxpool_inference.values import ImageRequest
+from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
 
 Figures = dict[str, Any]
 """What a cell measured, as it goes into the result file."""
@@ -86,9 +87,20 @@ class Bench:
         """What rows of square images share."""
         return Bucket.of_size(side, side, self.scale.text_tokens[model])
 
+    def conditioning(self, subject: Subject, seed: int) -> Conditioning:
+        """A prompt, encoded: random embeddings, drawn in bfloat16 whatever type the form has."""
+        generator = torch.Generator(self.hardware.device).manual_seed(seed)
+        config, model = subject.network.config, subject.model
+
+        def drawn(*shape: int) -> torch.Tensor:
+            where = {"device": self.hardware.device, "dtype": models.DTYPE}
+            return torch.randn(shape, generator=generator, **where).to(subject.form.dtype)
+
+        embeddings = drawn(1, self.scale.text_tokens[model], config.joint_attention_dim)
+        return Conditioning(embeddings, drawn(1, config.pooled_projection_dim), truncated_tokens=0)
+
     def begin(self, subject: Subject, side: int, *, steps: int, seed: int = 0) -> Trajectory:
         """An image before its first step. The seed draws its noise and its embeddings."""
-        inputs = models.Inputs(self.scale, self.hardware.device, subject.network.config)
-        request = inputs.request(subject.model, side, steps=steps, seed=seed)
-        bucket = self.bucket(subject.model, side)
-        return subject.flux.begin(request, bucket, inputs.conditioning(subject.model, seed, subject.form.dtype))
+        guidance = GUIDANCE if subject.model == "dev" else None
+        request = ImageRequest("", side, side, steps, guidance, seed)
+        return subject.flux.begin(request, self.bucket(subject.model, side), self.conditioning(subject, seed))

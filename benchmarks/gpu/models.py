@@ -5,8 +5,6 @@ trained ones do: a kernel's time depends a little on its data, and zeros would f
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +12,8 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
 from benchmarks.gpu.scale import GUIDANCE, SCHEDULERS, STEPS, Model, Scale
-from fluxpool_inference.values import ImageRequest, ModelInfo
-from fluxpool_inference.worker.flux import Conditioning, FluxModel, Parts
+from fluxpool_inference.values import ModelInfo
+from fluxpool_inference.worker.flux import FluxModel, Parts
 
 LATENT_CHANNELS = 16
 DTYPE = torch.bfloat16
@@ -67,29 +65,6 @@ def _filled(module: Any, device: torch.device) -> Any:
         else:
             weight.fill_(1.0 if name.endswith("weight") else 0.0)
     return module
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What stands for text: random embeddings, one set per seed, on the device."""
-
-    scale: Scale
-    device: torch.device
-    transformer_config: Mapping[str, Any]
-
-    def conditioning(self, model: Model, seed: int, dtype: torch.dtype = DTYPE) -> Conditioning:
-        """Embeddings of one prompt, drawn in bfloat16 whatever type they are given."""
-        generator = torch.Generator(self.device).manual_seed(seed)
-
-        def drawn(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=generator, device=self.device, dtype=DTYPE).to(dtype)
-
-        width, pooled = (self.transformer_config[name] for name in ("joint_attention_dim", "pooled_projection_dim"))
-        return Conditioning(drawn(1, self.scale.text_tokens[model], width), drawn(1, pooled), truncated_tokens=0)
-
-    def request(self, model: Model, side: int, *, steps: int, seed: int) -> ImageRequest:
-        """One square image."""
-        return ImageRequest("", side, side, steps, GUIDANCE if model == "dev" else None, seed)
 
 
 def denoiser(

@@ -55,7 +55,6 @@ def _eager(scale: Scale) -> tuple[Cell, ...]:
         Step("dev", scale.small, 1, "bf16", "eager"),
         *(Decode(side) for side in reversed(scale.sides)),
         MixedSteps("bf16", "eager"),
-        Agreement("fp32", "eager"),
         Agreement("bf16", "eager"),
     )
 

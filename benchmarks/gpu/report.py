@@ -158,7 +158,7 @@ def _others(found: Found) -> list[Aim]:
         for label, key in _MIXED.items():
             result.append(reported(f"{name}: {label}", _rounded(figures.get(key))))
     for name, figures in found.items():
-        if figures["kind"] == Agreement.KIND and figures["precision"] != "fp32":
+        if figures["kind"] == Agreement.KIND:
             result.append(reported(f"{name}: relative error to fp32", _rounded(figures["error_to_fp32"])))
     return result
 

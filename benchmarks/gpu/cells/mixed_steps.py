@@ -83,13 +83,12 @@ def _on_host(image: Trajectory) -> torch.Tensor:
 
 
 def _by_the_stock_pipeline(bench: Bench, subject: Subject, steps: tuple[int, ...]) -> Denoised:
-    side, device = bench.scale.small, bench.hardware.device
+    side = bench.scale.small
     pipeline = models.stock_pipeline(subject.model, subject.network, bench.vae)
-    inputs = models.Inputs(bench.scale, device, subject.network.config)
     latents, done = [], []
     began = time.perf_counter()
     for seed, count in enumerate(steps):
-        conditioning = inputs.conditioning(subject.model, seed)
+        conditioning = bench.conditioning(subject, seed)
         found = pipeline(
             prompt_embeds=conditioning.embeddings,
             pooled_prompt_embeds=conditioning.pooled,
