@@ -60,47 +60,54 @@ def _set_attention(transformer: Any, backend: str) -> None:
 
 
 def is_converted(module: nn.Module, name: str) -> bool:
-    """Whether a lower precision is for this layer: the matrices of the blocks, which see all tokens.
+    """Whether a lower precision is for this layer: every linear one of the blocks, and no other."""
+    return isinstance(module, nn.Linear) and name.startswith(_IN_BLOCKS)
 
-    The modulations see one vector per row, and the embedders and the output layer are small and sensitive.
-    """
-    return isinstance(module, nn.Linear) and name.startswith(_IN_BLOCKS) and _MODULATION not in name
+
+def is_modulation(module: nn.Module, name: str) -> bool:
+    """Whether a layer of the blocks sees one vector per row, and not all its tokens."""
+    return is_converted(module, name) and _MODULATION in name
+
+
+def sees_tokens(module: nn.Module, name: str) -> bool:
+    """Whether a layer of the blocks sees all tokens of a row."""
+    return is_converted(module, name) and not is_modulation(module, name)
 
 
 def _to_fp8(transformer: Any, hardware: Hardware) -> None:
-    """Weights and activations in 8 bits with a scale per row: a scale per tensor would couple the images of a step."""
+    """Weights and activations in 8 bits with a scale per row: a scale per tensor would couple the images of a step.
+
+    Of the modulations only the weights: a step has fewer vectors of theirs than the products take.
+    """
     if hardware.capability < FP8_CAPABILITY:
         raise Unavailable(f"fp8 products need compute capability {FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or more")
     _require("torchao")
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_  # noqa: PLC0415
+    from torchao.quantization import (  # noqa: PLC0415 - not everywhere, and it takes a second
+        Float8DynamicActivationFloat8WeightConfig,
+        Float8WeightOnlyConfig,
+        PerRow,
+        quantize_,
+    )
 
-    # Without torchao's settings of the compiler: they would be those of every later form too.
-    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
-    quantize_(transformer, config, filter_fn=is_converted)
+    # Without torchao's settings of the compiler, which would be those of every later form too.
+    both = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
+    quantize_(transformer, both, filter_fn=sees_tokens)
+    quantize_(transformer, Float8WeightOnlyConfig(set_inductor_config=False), filter_fn=is_modulation)
 
 
 def _to_nf4(transformer: Any, hardware: Hardware) -> None:
     """Weights in 4 bits, products in bfloat16: it saves memory and not time."""
     _require("bitsandbytes")
-    from bitsandbytes.nn import Linear4bit, Params4bit  # noqa: PLC0415
+    from bitsandbytes.nn import Linear4bit, Params4bit  # noqa: PLC0415 - not everywhere
 
     layers = [(name, module) for name, module in transformer.named_modules() if is_converted(module, name)]
     for name, layer in layers:
-        has_bias = layer.bias is not None
-        new = Linear4bit(
-            layer.in_features,
-            layer.out_features,
-            bias=has_bias,
-            compute_dtype=layer.weight.dtype,
-            quant_type="nf4",
-            device="meta",
-        )
-        new.weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=new).to(
-            hardware.device
-        )
+        shape = (layer.in_features, layer.out_features, layer.bias is not None)
+        new = Linear4bit(*shape, compute_dtype=layer.weight.dtype, quant_type="nf4", device="meta")
+        weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=new)
+        new.weight = weight.to(hardware.device)  # converts
         new.bias = layer.bias
-        parent, _, child = name.rpartition(".")
-        setattr(transformer.get_submodule(parent), child, new.requires_grad_(requires_grad=False))
+        transformer.set_submodule(name, new.requires_grad_(requires_grad=False))
 
 
 _PRECISIONS: dict[Precision, Callable[[Any, Hardware], None]] = {

@@ -7,21 +7,24 @@ import pytest
 import torch
 
 from benchmarks.gpu import models
-from benchmarks.gpu.forms import Form, Graphed, Replay, Unavailable, formed, is_converted
+from benchmarks.gpu.forms import Form, Graphed, Replay, Unavailable, formed, is_converted, is_modulation, sees_tokens
 from benchmarks.gpu.hardware import Hardware
 from benchmarks.gpu.scale import FULL, TINY
 
 CPU = Hardware(torch.device("cpu"))
 
 
-def test_the_matrices_of_the_blocks_are_converted_and_nothing_else() -> None:
+def test_the_linear_layers_of_the_blocks_are_converted_and_nothing_else() -> None:
     network = models.transformer_on_meta(FULL, "dev")
-    converted = {name for name, module in network.named_modules() if is_converted(module, name)}
-    assert len(converted) == 19 * 12 + 38 * 5
-    assert "transformer_blocks.0.norm1.linear" not in converted
+    modules = list(network.named_modules())
+    converted, modulations, others = (
+        {name for name, module in modules if wanted(module, name)}
+        for wanted in (is_converted, is_modulation, sees_tokens)
+    )
+    assert (len(modulations), len(others)) == (19 * 2 + 38, 19 * 12 + 38 * 5)
+    assert converted == modulations | others
+    assert "transformer_blocks.0.norm1_context.linear" in modulations
     assert not {"x_embedder", "context_embedder", "proj_out", "norm_out.linear"} & converted
-    weights = sum(network.get_submodule(name).weight.numel() for name in converted)
-    assert weights / sum(weight.numel() for weight in network.parameters()) == pytest.approx(0.72, abs=0.01)
 
 
 def test_an_attention_backend_that_there_is_not_is_told() -> None:
