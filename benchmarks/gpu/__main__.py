@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = report.measured_before(run, folder) if options.resume else {}
     except report.OtherVersionsError as error:
         return _refused(f"--resume: {error}")
-    suite = Suite(Bench(scale, hardware), lambda outcomes: _record(run, outcomes, folder))
+    suite = Suite(Bench(scale, hardware), partial(report.write, run, folder=folder))
     try:
         outcomes = suite.run(plan(scale), options.budget_seconds, before)
     except DeviceLostError as error:
@@ -87,10 +88,6 @@ def _versions() -> dict[str, str]:
     if torch.version.cuda:
         found["cuda"] = torch.version.cuda
     return found
-
-
-def _record(run: report.Run, outcomes: Sequence[Outcome], folder: Path) -> None:
-    report.write(run, outcomes, folder)
 
 
 def _close(run: report.Run, outcomes: Sequence[Outcome], folder: Path) -> None:

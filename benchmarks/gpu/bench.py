@@ -67,14 +67,14 @@ class Bench:
     def subject(self, model: Model, form: Form) -> Subject:
         """The model in this form. Raises Unavailable."""
         if self._subject is None or (self._subject.model, self._subject.form) != (model, form):
-            self._subject = None
-            self.hardware.free()
+            self.drop()
             self._subject = self._made(model, form)
         return self._subject
 
     def drop(self) -> None:
-        """Let go of the model in hand: after an error nothing of it is sure."""
+        """Let go of the model in hand, and of what was compiled for it."""
         self._subject = None
+        torch.compiler.reset()  # its limit of recompilations counts those of every form before, too
         self.hardware.free()
 
     def _made(self, model: Model, form: Form) -> Subject:
@@ -93,8 +93,8 @@ class Bench:
         config, model = subject.network.config, subject.model
 
         def drawn(*shape: int) -> torch.Tensor:
-            where = {"device": self.hardware.device, "dtype": models.DTYPE}
-            return torch.randn(shape, generator=generator, **where).to(subject.form.dtype)
+            whole = torch.randn(shape, generator=generator, device=self.hardware.device, dtype=models.DTYPE)
+            return whole.to(subject.form.dtype)
 
         embeddings = drawn(1, self.scale.text_tokens[model], config.joint_attention_dim)
         return Conditioning(embeddings, drawn(1, config.pooled_projection_dim), truncated_tokens=0)

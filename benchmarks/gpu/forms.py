@@ -47,7 +47,6 @@ def formed(transformer: Any, form: Form, hardware: Hardware, compiler: str = "in
     _PRECISIONS[form.precision](transformer, hardware)
     if form.launch == "eager":
         return transformer
-    torch.compiler.reset()  # the limit of recompilations counts those of every form before
     transformer.compile_repeated_blocks(fullgraph=True, dynamic=form.launch != "static", backend=compiler)
     return Graphed(transformer, cuda_graphs(hardware)) if form.launch == "graphs" else transformer
 

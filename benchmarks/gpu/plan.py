@@ -23,28 +23,25 @@ COMPILED_ATTENTION: Final = ("native", "_native_cudnn", "_flash_3")
 
 def plan(scale: Scale) -> tuple[Cell, ...]:
     """All cells, in order, each once."""
-    return tuple(
-        dict.fromkeys(
-            (
-                Ceiling("bf16"),
-                Ceiling("fp8"),
-                *_eager(scale),
-                *_compiled(scale),
-                *_schnell(scale, "bf16"),
-                WholeImage("schnell", scale.large, "bf16", "compiled"),
-                *_fp8(scale),
-                *_schnell(scale, "fp8"),
-                *_grid(scale, "nf4", "eager"),
-                Agreement("nf4", "eager"),
-                *_grid(scale, "bf16", "graphs"),
-                Agreement("bf16", "graphs"),
-                *_grid(scale, "bf16", "eager"),
-                Step("dev", scale.large, 1, "bf16", "static"),
-                Step("dev", scale.large, 1, "fp8", "static"),
-                Step("dev", scale.large, 1, "nf4", "compiled"),
-            )
-        )
+    cells: tuple[Cell, ...] = (
+        Ceiling("bf16"),
+        Ceiling("fp8"),
+        *_eager(scale),
+        *_compiled(scale),
+        *_schnell(scale, "bf16"),
+        WholeImage("schnell", scale.large, "bf16", "compiled"),
+        *_fp8(scale),
+        *_schnell(scale, "fp8"),
+        *_grid(scale, "nf4", "eager"),
+        Agreement("nf4", "eager"),
+        *_grid(scale, "bf16", "graphs"),
+        Agreement("bf16", "graphs"),
+        *_grid(scale, "bf16", "eager"),
+        Step("dev", scale.large, 1, "bf16", "static"),
+        Step("dev", scale.large, 1, "fp8", "static"),
+        Step("dev", scale.large, 1, "nf4", "compiled"),
     )
+    return tuple(dict.fromkeys(cells))
 
 
 def _eager(scale: Scale) -> tuple[Cell, ...]:

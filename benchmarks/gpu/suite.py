@@ -39,7 +39,7 @@ class DeviceLostError(Exception):
     """No cell can be measured in this process any more."""
 
 
-Record = Callable[[Sequence[Outcome]], None]
+Record = Callable[[Sequence[Outcome]], object]
 
 
 class Suite:
@@ -61,7 +61,7 @@ class Suite:
     ) -> list[Outcome]:
         """Measure what was not measured before; no cell begins when the budget is used up. Raises DeviceLostError."""
         began = self._clock()
-        known = dict(before or {})
+        known = {cell.name: before[cell.name] for cell in cells if cell.name in before} if before else {}
         for cell in cells:
             if cell.name in known:
                 continue
@@ -71,8 +71,8 @@ class Suite:
             known[cell.name] = outcome = self._attempt(cell)
             self._record(list(known.values()))
             print(f"[{self._clock() - began:5.0f} s] {told(outcome)}", flush=True)
-            if outcome.status is Status.FAILED and not device.recover(self._bench.hardware.device):
-                raise DeviceLostError(outcome.reason)
+            if outcome.status is not Status.MEASURED:
+                self._start_afresh(outcome)
         missing = [Outcome(cell.name, Status.NO_TIME) for cell in cells if cell.name not in known]
         outcomes = [*known.values(), *missing]
         self._record(outcomes)
@@ -89,9 +89,13 @@ class Suite:
             status, reason = Status.FAILED, " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
         else:
             return Outcome(cell.name, Status.MEASURED, self._clock() - began, figures=figures)
-        # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
-        self._bench.drop()
         return Outcome(cell.name, status, self._clock() - began, reason)
+
+    def _start_afresh(self, outcome: Outcome) -> None:
+        """After an error nothing of the model in hand is sure. Raises DeviceLostError."""
+        if not device.recover(self._bench.hardware.device):
+            raise DeviceLostError(outcome.reason)
+        self._bench.drop()
 
 
 def told(outcome: Outcome) -> str:
