@@ -42,8 +42,8 @@ def machine(checkout: Path, tmp_path: Path) -> Path:
     return tmp_path / "machine"
 
 
-def run(machine: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+def run(machine: Path, *arguments: str, python: Path = Path(sys.executable)) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHON": str(python), "CUDA_VISIBLE_DEVICES": ""}
     command = [machine / "benchmarks" / "gpu" / "run", *arguments]
     return subprocess.run(command, cwd=machine, env=environment, capture_output=True, text=True, check=False)
 
@@ -57,6 +57,16 @@ def test_what_is_carried_is_enough_to_run(machine: Path) -> None:
     assert part["versions"].keys() >= {"fluxpool", "torch", "diffusers"}
     assert {cell["status"] for cell in part["figures"]["cells"]} == {"no time left"}
     assert f"{len(plan(TINY))} cells no time left" in ran.stdout
+
+
+def test_a_machine_that_got_no_packages_is_told_where_they_come_from(machine: Path) -> None:
+    shutil.rmtree(machine / collect.WHEELS)
+    python = machine / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")  # as if there were no diffusers
+    python.chmod(0o755)
+    ran = run(machine, python=python)
+    assert ran.returncode == 2
+    assert "benchmarks.gpu.collect" in ran.stderr
 
 
 def test_wheels_and_no_tests_are_carried(machine: Path) -> None:
