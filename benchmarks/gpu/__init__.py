@@ -7,7 +7,8 @@
     bench        the model in hand: made when a cell wants another one
     forms        precision, compilation, CUDA graphs, attention backend
     models       random modules, the engine's denoiser and the stock pipeline around them
-    report       the result: what follows from the cells, the aims, the file
+    aims         what follows from the cells, and the figures that count
+    report       the result file
 
 Cells use the engine's own denoiser (`fluxpool_inference.worker.flux`), so a step here is a step of the service.
 Random weights have the speed and the memory of trained ones; their images mean nothing.

@@ -18,6 +18,7 @@ import diffusers
 import torch
 
 from benchmarks.gpu import report
+from benchmarks.gpu.aims import aims
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.hardware import Hardware
 from benchmarks.gpu.plan import plan
@@ -92,7 +93,7 @@ def _versions() -> dict[str, str]:
 
 def _close(run: report.Run, outcomes: Sequence[Outcome], folder: Path) -> None:
     """Draw the plot where that is possible, and say what came out."""
-    for aim in report.aims(run, outcomes):
+    for aim in aims(run.scale, run.device, outcomes):
         print(f"{aim.name}: {aim.value} ({aim.aim})")
     counts = Counter(outcome.status for outcome in outcomes)
     print(", ".join(f"{count} cells {status}" for status, count in counts.items()))

@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
+from benchmarks.gpu.aims import aims
 from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.plan import ROWS, plan
-from benchmarks.gpu.report import Run, aims
 from benchmarks.gpu.scale import FULL
 
 CELLS = plan(FULL)
@@ -34,8 +34,7 @@ def test_every_form_of_the_grid_is_measured_at_every_size_with_every_number_of_r
 def test_what_an_aim_is_computed_from_is_in_the_plan() -> None:
     # The aims name cells by what they are: one that is not planned would never be met.
     names = {cell.name for cell in CELLS}
-    run = Run(FULL, "", "GPU", "", {})
-    of_images = [aim.name for aim in aims(run, []) if "image, " in aim.name]
+    of_images = [aim.name for aim in aims(FULL, "GPU", []) if "image, " in aim.name]
     assert len(of_images) == 7
     for name in of_images:
         assert any(name.startswith(cell) for cell in names), name
