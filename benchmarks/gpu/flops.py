@@ -66,4 +66,4 @@ def _tensor(*shape: int) -> torch.Tensor:
 def _tflop(work: Callable[[], Any]) -> float:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         work()
-    return counter.get_total_flops() / 1e12
+    return float(counter.get_total_flops()) / 1e12

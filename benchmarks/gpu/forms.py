@@ -168,7 +168,7 @@ def cuda_graphs(hardware: Hardware) -> Capture:
     pool = torch.cuda.graph_pool_handle()
 
     def capture(work: Callable[[], torch.Tensor]) -> tuple[Replay, torch.Tensor]:
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # compiles and chooses kernels, which a capture does not allow
             for _ in range(WARM_UP):

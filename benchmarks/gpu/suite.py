@@ -102,7 +102,7 @@ def told(outcome: Outcome) -> str:
     """One line for the terminal."""
     if outcome.status is not Status.MEASURED:
         return f"{outcome.name}: {outcome.status}" + (f" ({outcome.reason})" if outcome.reason else "")
-    shown = {
+    shown: dict[str, Callable[[float], str]] = {
         "median_seconds": lambda seconds: f"{1000 * seconds:.1f} ms",
         "tflop_per_second": lambda rate: f"{rate:.0f} TFLOP/s",
         "throughput_ratio": lambda ratio: f"{ratio:.2f} times the stock pipeline's throughput",

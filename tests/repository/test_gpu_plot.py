@@ -1,5 +1,6 @@
 """The picture of the GPU suite shows what its result has, however little that is."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,9 +15,7 @@ TOP = Path(__file__).parents[2]
 @pytest.fixture
 def plot(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(TOP)
-    from benchmarks.gpu import plot
-
-    yield plot
+    yield importlib.import_module("benchmarks.gpu.plot")
     for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
         del sys.modules[name]
 
