@@ -80,9 +80,12 @@ def test_the_float32_reference_takes_an_attention_that_has_float32(
     monkeypatch.setattr(bench, "attention", {"eager": "_native_flash"})
     made: list[tuple[str, str]] = []
     subject = bench.subject
-    monkeypatch.setattr(
-        bench, "subject", lambda model, form: made.append((form.precision, form.attention)) or subject(model, form)
-    )
+
+    def noted(model: Any, form: Any) -> Any:
+        made.append((form.precision, form.attention))
+        return subject(model, form)
+
+    monkeypatch.setattr(bench, "subject", noted)
     Agreement("bf16", "eager").measure(bench)
     assert made == [("fp32", "native"), ("bf16", "_native_flash")]
 

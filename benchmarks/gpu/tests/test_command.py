@@ -44,7 +44,7 @@ def machine(checkout: Path, tmp_path: Path) -> Path:
 
 def run(machine: Path, *arguments: str, python: Path = Path(sys.executable)) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"PYTHON": str(python), "CUDA_VISIBLE_DEVICES": ""}
-    command = [machine / "benchmarks" / "gpu" / "run", *arguments]
+    command = [str(machine / "benchmarks" / "gpu" / "run"), *arguments]
     return subprocess.run(command, cwd=machine, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ class Bed:
         self.bench: Any = SimpleNamespace(
             attention={}, hardware=SimpleNamespace(device=torch.device("cpu")), drop=self._drop
         )
-        self.suite = Suite(self.bench, self._record, self.clock)
+        self.suite = Suite(cast("Any", self.bench), self._record, self.clock)
 
     def _drop(self) -> None:
         self.dropped += 1
