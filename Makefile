@@ -42,12 +42,18 @@ test: check-machine envs cluster-setup test-unit test-cluster  ## every test, cl
 .PHONY: test-unit
 test-unit: envs  ## what needs no cluster
 	@for d in autoscaler operator inference tools/bench tools/cluster tools/demo; do $(MAKE) test-$$d; done
+	@$(MAKE) test-benchmarks
 	@cd tests && $(UV) run --no-sync pytest contract repository $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
 test-autoscaler test-operator test-inference: test-%: env-%
 	@echo "== tests of $*"
 	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(PYTEST_ARGS)
+
+.PHONY: test-benchmarks
+test-benchmarks: env-inference
+	@echo "== tests of the benchmarks"
+	@cd inference && PYTHONPATH=.. $(UV) run --no-sync pytest -c pyproject.toml -m "not soak" ../benchmarks $(PYTEST_ARGS)
 
 .PHONY: test-tools/bench test-tools/cluster test-tools/demo
 test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests

@@ -41,6 +41,11 @@ def at_most(name: str, bound: float, value: float | None) -> Aim:
     return Aim(name, f"<= {bound:g}", value, met=value is not None and value <= bound)
 
 
+def at_least(name: str, bound: float, value: float | None) -> Aim:
+    """A figure that should not be smaller; nothing measured is not met."""
+    return Aim(name, f">= {bound:g}", value, met=value is not None and value >= bound)
+
+
 def reported(name: str, value: float | None) -> Aim:
     """A figure without an aim."""
     return Aim(name, REPORTED, value)
@@ -56,6 +61,7 @@ class Part:
         versions: of what took part.
         aims: the figures that count.
         figures: those they were computed from, and whatever else is worth keeping.
+        device: the accelerator that took part, if one did; it is named beside the machine.
     """
 
     name: str
@@ -63,6 +69,7 @@ class Part:
     versions: Mapping[str, str]
     aims: Sequence[Aim]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    device: str | None = None
 
 
 def record(result: str, part: Part, folder: Path = RESULTS) -> Path:
@@ -70,10 +77,18 @@ def record(result: str, part: Part, folder: Path = RESULTS) -> Path:
     path = folder / f"{result}.json"
     parts: dict[str, Any] = json.loads(path.read_text())["parts"] if path.exists() else {}
     date = datetime.now(UTC).date().isoformat()
-    parts[part.name] = {"machine": machine(), "date": date} | asdict(part)
+    where = ", ".join(filter(None, (machine(), part.device)))
+    parts[part.name] = {"machine": where, "date": date} | asdict(part)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_file(dict(sorted(parts.items()))), indent=1) + "\n")
+    _replace(path, json.dumps(_file(dict(sorted(parts.items()))), indent=1) + "\n")
     return path
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file at once: a script that is killed leaves the old one or the new one, and never half of one."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def _file(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 TOP = Path(__file__).parents[2]
 
 
@@ -43,8 +45,30 @@ def test_a_part_measured_again_takes_the_place_of_its_old_self_and_of_nothing_el
 
 
 def test_what_could_not_be_measured_does_not_keep_a_bound() -> None:
-    assert recording.at_most("x", 5, None).met is False
-    assert recording.at_most("x", 5, 5).met is True
+    for bounded, worse in ((recording.at_most, 6), (recording.at_least, 4)):
+        assert [bounded("x", 5, value).met for value in (None, 5, worse)] == [False, True, False]
+
+
+def test_an_accelerator_is_named_beside_its_machine(tmp_path: Path) -> None:
+    path = recording.record("all", part("a", 1, device="NVIDIA H200"), tmp_path)
+    assert json.loads(path.read_text())["machine"] == f"{recording.machine()}, NVIDIA H200"
+
+
+def test_a_script_that_is_killed_as_it_records_leaves_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recording.record("all", part("a", 1), tmp_path)
+    before = path.read_text()
+
+    def killed(self: Path, text: str) -> int:
+        with self.open("w") as file:
+            file.write(text[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        recording.record("all", part("a", 2), tmp_path)
+    assert path.read_text() == before
 
 
 def test_a_figure_without_an_aim_is_neither_met_nor_missed() -> None:

@@ -1,0 +1,182 @@
+"""In which form a transformer runs: its precision, how its blocks are launched, and by which attention kernel."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from benchmarks.gpu.hardware import WARM_UP, Hardware
+
+Precision = Literal["fp32", "bf16", "fp8", "nf4"]
+Launch = Literal["eager", "compiled", "static", "graphs"]
+"""`compiled`: blocks with dynamic shapes; `static`: blocks for each shape; `graphs`: `compiled`, replayed."""
+
+FP8_CAPABILITY = (8, 9)
+_IN_BLOCKS = ("transformer_blocks.", "single_transformer_blocks.")
+_MODULATION = ".norm"
+
+
+class Unavailable(Exception):  # noqa: N818 - a fact about the machine, not a fault
+    """This device, or what is installed beside it, does not have this form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form. `attention` is diffusers' name of a backend."""
+
+    precision: Precision
+    launch: Launch
+    attention: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of latents and embeddings."""
+        return torch.float32 if self.precision == "fp32" else torch.bfloat16
+
+
+def formed(transformer: Any, form: Form, hardware: Hardware, compiler: str = "inductor") -> Any:
+    """Bring a transformer in bfloat16 into a form, in place. Raises Unavailable.
+
+    Returns:
+        The transformer, or for `graphs` what stands for it.
+    """
+    _set_attention(transformer, form.attention)
+    _PRECISIONS[form.precision](transformer, hardware)
+    if form.launch == "eager":
+        return transformer
+    transformer.compile_repeated_blocks(fullgraph=True, dynamic=form.launch != "static", backend=compiler)
+    return Graphed(transformer, cuda_graphs(hardware)) if form.launch == "graphs" else transformer
+
+
+def _set_attention(transformer: Any, backend: str) -> None:
+    try:
+        transformer.set_attention_backend(backend)
+    except (RuntimeError, ValueError) as error:  # what it needs is not installed; diffusers does not know it
+        raise Unavailable(str(error)) from error
+
+
+def is_converted(module: nn.Module, name: str) -> bool:
+    """Whether a lower precision is for this layer: every linear one of the blocks, and no other."""
+    return isinstance(module, nn.Linear) and name.startswith(_IN_BLOCKS)
+
+
+def is_modulation(module: nn.Module, name: str) -> bool:
+    """Whether a layer of the blocks sees one vector per row, and not all its tokens."""
+    return is_converted(module, name) and _MODULATION in name
+
+
+def sees_tokens(module: nn.Module, name: str) -> bool:
+    """Whether a layer of the blocks sees all tokens of a row."""
+    return is_converted(module, name) and not is_modulation(module, name)
+
+
+def _to_fp8(transformer: Any, hardware: Hardware) -> None:
+    """Weights and activations in 8 bits with a scale per row: a scale per tensor would couple the images of a step.
+
+    Of the modulations only the weights: a step has fewer vectors of theirs than the products take.
+    """
+    if hardware.capability < FP8_CAPABILITY:
+        raise Unavailable(f"fp8 products need compute capability {FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or more")
+    _require("torchao")
+    from torchao.quantization import (  # noqa: PLC0415 - not everywhere, and it takes a second
+        Float8DynamicActivationFloat8WeightConfig,
+        Float8WeightOnlyConfig,
+        PerRow,
+        quantize_,
+    )
+
+    # Without torchao's settings of the compiler, which would be those of every later form too.
+    both = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
+    quantize_(transformer, both, filter_fn=sees_tokens)
+    quantize_(transformer, Float8WeightOnlyConfig(set_inductor_config=False), filter_fn=is_modulation)
+
+
+def _to_nf4(transformer: Any, hardware: Hardware) -> None:
+    """Weights in 4 bits, products in bfloat16: it saves memory and not time."""
+    _require("bitsandbytes")
+    from bitsandbytes.nn import Linear4bit, Params4bit  # noqa: PLC0415 - not everywhere
+
+    layers = [(name, module) for name, module in transformer.named_modules() if is_converted(module, name)]
+    for name, layer in layers:
+        shape = (layer.in_features, layer.out_features, layer.bias is not None)
+        new = Linear4bit(*shape, compute_dtype=layer.weight.dtype, quant_type="nf4", device="meta")
+        weight = Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4", module=new)
+        new.weight = weight.to(hardware.device)  # converts
+        new.bias = layer.bias
+        transformer.set_submodule(name, new.requires_grad_(requires_grad=False))
+
+
+_PRECISIONS: dict[Precision, Callable[[Any, Hardware], None]] = {
+    "fp32": lambda transformer, _: transformer.float(),
+    "bf16": lambda _, __: None,
+    "fp8": _to_fp8,
+    "nf4": _to_nf4,
+}
+
+
+def _require(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise Unavailable(f"{package} is not installed")
+
+
+Replay = Callable[[], object]
+Capture = Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]]
+"""From a computation on tensors that stay to what does it again, and the tensor that has its result each time."""
+
+
+class Graphed:
+    """A transformer whose forwards are captured once per shape of their inputs, and then replayed.
+
+    An output is good until the next call: the engine uses it up within the step.
+    """
+
+    def __init__(self, transformer: Any, capture: Capture) -> None:
+        self.config = transformer.config
+        self._transformer = transformer
+        self._capture = capture
+        self._captured: dict[tuple[torch.Size, ...], _Captured] = {}
+
+    def __call__(self, **inputs: Any) -> tuple[torch.Tensor]:
+        """As the transformer's, with `return_dict=False`."""
+        tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+        shapes = tuple(tensor.shape for tensor in tensors.values())
+        if shapes not in self._captured:
+            held = {name: tensor.clone() for name, tensor in tensors.items()}
+            replay, output = self._capture(lambda: self._transformer(**(inputs | held))[0])
+            self._captured[shapes] = _Captured(replay, held, output)
+        captured = self._captured[shapes]
+        for name, tensor in tensors.items():
+            captured.inputs[name].copy_(tensor)
+        captured.replay()
+        return (captured.output,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    replay: Replay
+    inputs: dict[str, torch.Tensor]
+    output: torch.Tensor
+
+
+def cuda_graphs(hardware: Hardware) -> Capture:
+    """Captures CUDA graphs that share one pool of memory, so replay one after the other. Raises Unavailable."""
+    if not hardware.is_gpu:
+        raise Unavailable("CUDA graphs need a CUDA device")
+    pool = torch.cuda.graph_pool_handle()
+
+    def capture(work: Callable[[], torch.Tensor]) -> tuple[Replay, torch.Tensor]:
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # compiles and chooses kernels, which a capture does not allow
+            for _ in range(WARM_UP):
+                work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            output = work()
+        return graph.replay, output
+
+    return capture
