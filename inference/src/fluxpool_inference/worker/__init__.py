@@ -7,5 +7,6 @@ One thread owns the device, the model, the tokenizers and the loop; two more tal
 - `loading` turns it into a `flux.FluxModel`, which knows the mathematics of FLUX and nothing of scheduling,
 - `warm_up` measures what its steps cost,
 - `loop` decides what the device does next, and survives what goes wrong,
-- `prompts` remembers embeddings, `pacing` holds steps, `device` knows the hardware.
+- `prompts` remembers embeddings, `text` says how many are made at once,
+- `pacing` holds steps, `device` knows the hardware.
 """

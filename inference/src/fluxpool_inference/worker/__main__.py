@@ -62,7 +62,13 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
     calibration, rows_held = started.warm.calibration, started.warm.rows_held
     limits = RowLimits(calibration, config.batch_size, rows_held)
     loop = DeviceLoop(
-        started.model, limits, link.send, inbox, pace=config.pace, prompt_cache_bytes=config.prompt_cache_bytes
+        started.model,
+        limits,
+        link.send,
+        inbox,
+        pace=config.pace,
+        prompt_cache_bytes=config.prompt_cache_bytes,
+        prompts_together=started.warm.prompts_together,
     )
     link.send(Ready(started.model.info, calibration, rows_held, started.device_uuid, stages))
     try:
