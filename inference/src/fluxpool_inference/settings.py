@@ -18,8 +18,9 @@ from pydantic_settings import (
 )
 
 from fluxpool_inference import contract
-from fluxpool_inference.engine import EngineConfig, Pace
+from fluxpool_inference.engine import EngineConfig, Pace, Quantize
 from fluxpool_inference.size import Size
+from fluxpool_inference.values import QUANTIZE_FORMS, AttentionBackend, CompileMode, OffloadMode
 
 MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI
@@ -44,6 +45,16 @@ def _parse_pace(value: object) -> object:
     return Pace(fixed, per_row)
 
 
+def _parse_quantize(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    form, _, file = value.partition(":")
+    if form not in QUANTIZE_FORMS or (form == "gguf") != bool(file):
+        choices = ", ".join("gguf:FILE" if form == "gguf" else form for form in QUANTIZE_FORMS)
+        raise ValueError(f"must be one of {choices}")
+    return Quantize(form, file)
+
+
 def _parse_list(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -52,6 +63,7 @@ def _parse_list(value: object) -> object:
 
 SizeOption = Annotated[Size, NoDecode, BeforeValidator(_parse_size)]
 PaceOption = Annotated[Pace, NoDecode, BeforeValidator(_parse_pace)]
+QuantizeOption = Annotated[Quantize, NoDecode, BeforeValidator(_parse_quantize)]
 FormatsOption = Annotated[tuple[ImageFormat, ...], NoDecode, BeforeValidator(_parse_list)]
 NamesOption = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
 
@@ -92,6 +104,33 @@ class ServeSettings(BaseSettings):
     )
     prompt_cache_bytes: int = Field(
         default=256 * MEBI, ge=0, description="bound of the cache of prompt embeddings, in bytes of tensors"
+    )
+    quantize: QuantizeOption = Field(
+        default=Quantize("none"),
+        description="form of the transformer's weights: none, int8wo, int8, fp8, bnb-nf4, bnb-fp4 or gguf:FILE",
+    )
+    compile: CompileMode = Field(
+        default="off", description="blocks compiles the transformer's blocks: a slower start, faster steps"
+    )
+    compile_cache: Path | None = Field(
+        default=None,
+        description="directory that keeps what was compiled for the next start; fluxpool-compile in HF_HOME if absent",
+    )
+    attention: AttentionBackend | Literal["auto"] = Field(
+        default="auto", description="how attention is computed; auto takes the best that works on the device"
+    )
+    tf32: bool = Field(
+        default=False, description="let products of float32 round their factors to 10 bits on a GPU, for speed"
+    )
+    offload: OffloadMode = Field(
+        default="none",
+        description="keep the text encoders (text), or the transformer's blocks as well (group), in the host's memory",
+    )
+    vae_tiling: bool = Field(
+        default=False, description="decode images above the VAE's own size in tiles: less memory, faint seams"
+    )
+    vae_channels_last: bool | None = Field(
+        default=None, description="keep the VAE in channels-last layout; on a GPU only if absent"
     )
     pace: PaceOption | None = Field(
         default=None,
@@ -182,6 +221,10 @@ class ServeSettings(BaseSettings):
         problem = self.default_size.problem(self.min_side, self.max_pixels)
         if problem:
             raise ValueError(f"default_size {problem}")
+        if self.quantize.form in {"int8", "fp8"} and self.compile == "off":
+            raise ValueError(f"quantize is {self.quantize}, for which compile must be blocks")
+        if self.offload == "group" and (self.compile != "off" or self.quantize.form != "none"):
+            raise ValueError("offload is group, for which compile must be off and quantize none")
         if self.admin_token and self.admin_token_file:
             raise ValueError("admin_token and admin_token_file exclude each other")
         return self
@@ -190,6 +233,13 @@ class ServeSettings(BaseSettings):
     def model_names(self) -> tuple[str, ...]:
         """The model's id in the API, then its aliases."""
         return self.served_model_name or (self.model,)
+
+    def _compile_cache(self) -> Path | None:
+        """The directory that was asked for, else one on the volume of the weights, which outlives containers."""
+        if self.compile_cache is not None:
+            return self.compile_cache
+        home = os.environ.get(contract.ENV_HF_HOME)
+        return Path(home) / "fluxpool-compile" if home else None
 
     def engine_config(self) -> EngineConfig:
         """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""
@@ -213,6 +263,14 @@ class ServeSettings(BaseSettings):
             max_waiting=self.max_waiting,
             drain_seconds=self.drain_seconds,
             prompt_cache_bytes=self.prompt_cache_bytes,
+            quantize=self.quantize,
+            compile=self.compile,
+            compile_cache=self._compile_cache(),
+            offload=self.offload,
+            attention=self.attention,
+            tf32=self.tf32,
+            vae_tiling=self.vae_tiling,
+            vae_channels_last=self.vae_channels_last,
             pace=self.pace,
             log_format=self.log_format,
             log_level=self.log_level,

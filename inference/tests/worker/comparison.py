@@ -23,8 +23,8 @@ POISON = "full of NaN"
 Made = list[tuple[ImageRequest, torch.Tensor]]
 
 
-def load(directory: Path, dtype: Precision = "float32") -> FluxModel:
-    config = EngineConfig(str(directory), dtype=dtype, device="cpu", max_sequence_length=TEXT_TOKENS)
+def load(directory: Path, dtype: Precision = "float32", **options: Any) -> FluxModel:
+    config = EngineConfig(str(directory), dtype=dtype, device="cpu", max_sequence_length=TEXT_TOKENS, **options)
     return loading.load(config, checkpoint.find(config), torch.device("cpu"))
 
 

@@ -110,6 +110,7 @@ METRIC_IMAGES: Final = "fluxpool_images_total"
 METRIC_PROMPT_CACHE: Final = "fluxpool_prompt_cache_total"
 METRIC_PACE_OVERRUNS: Final = "fluxpool_pace_overruns_total"
 METRIC_PACE_STEPS: Final = "fluxpool_pace_steps_total"
+METRIC_START_STAGE: Final = "fluxpool_start_stage_seconds"
 
 CAPACITY_REJECTIONS: Final = ("queue_full", "wait_too_long", "deadline")
 """`reason` of rejected work: only these are load."""

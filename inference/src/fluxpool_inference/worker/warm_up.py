@@ -38,7 +38,7 @@ class WarmUp:
 
 def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
     """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
-    bucket = Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
+    bucket = _default_bucket(model, config)
     encode_seconds = _median(lambda: model.encode([_PROMPT], bucket.text_tokens), clock)
     steps = _Steps(model, bucket)
     samples: list[tuple[int, float]] = []
@@ -66,6 +66,17 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
         rows_held,
         prompts_together(model, bucket.text_tokens, config.batch_size_max),
     )
+
+
+def first_steps(model: Denoiser, config: EngineConfig) -> None:
+    """Run a step of one row and one of two, between which compilers tell apart. Raises what the model raises."""
+    steps = _Steps(model, _default_bucket(model, config))
+    for rows in range(1, min(2, config.batch_size_max) + 1):
+        steps.run(rows)
+
+
+def _default_bucket(model: Denoiser, config: EngineConfig) -> Bucket:
+    return Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
 
 
 class _Steps:
