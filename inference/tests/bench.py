@@ -46,11 +46,19 @@ class Bench:
         clock: Clock | None = None,
         pace: Pace | None = None,
         prompt_cache_bytes: int = 2**20,
+        prompts_together: int = 1,
     ) -> None:
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self.limits = RowLimits(NO_KNEE, batch_size)
         self.loop = DeviceLoop(
-            model, self.limits, self._hear, self._inbox, pace=pace, prompt_cache_bytes=prompt_cache_bytes, clock=clock
+            model,
+            self.limits,
+            self._hear,
+            self._inbox,
+            pace=pace,
+            prompt_cache_bytes=prompt_cache_bytes,
+            prompts_together=prompts_together,
+            clock=clock,
         )
         self.said: list[FromWorker] = []
         self.pixels: dict[int, memoryview] = {}

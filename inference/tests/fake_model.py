@@ -25,10 +25,14 @@ class Text:
 
     prompt: str
     size_bytes: int = 100
+    company: int = 1
 
     @property
     def truncated_tokens(self) -> int:
         return max(0, len(self.prompt.split()) - 8)
+
+    def equals(self, other: "Text") -> bool:
+        return self == other
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +50,10 @@ class Activations:
 
 @dataclass
 class FakeModel:
-    """`rows_held` is how many rows its memory holds in one step. `steps` are the seeds of the rows of each step."""
+    """`rows_held` is how many rows its memory holds in one step. `steps` are the seeds of the rows of each step.
+
+    More than `exact_together` prompts in one encoding are encoded a little differently; `encodings` are their numbers.
+    """
 
     clock: Clock
     info: ModelInfo = INFO
@@ -58,14 +65,20 @@ class FakeModel:
     shape: TransformerShape = field(default_factory=lambda: TransformerShape(64, 2))
     steps: list[list[int]] = field(default_factory=list)
     encoded: list[str] = field(default_factory=list)
+    encodings: list[int] = field(default_factory=list)
+    exact_together: int = 8
     recoveries: int = 0
     _lost: bool = False
     _gone_wrong: set[str] = field(default_factory=set)
 
-    def encode(self, prompt: str, text_tokens: int) -> Text:
-        self._work(self.encode_seconds, "encode", prompt)
-        self.encoded.append(prompt)
-        return Text(prompt)
+    def encode(self, prompts: Sequence[str], text_tokens: int) -> list[Text]:
+        self.encodings.append(len(prompts))
+        for prompt in prompts:
+            self._work(0.0, "encode", prompt)
+        self.clock.sleep(self.encode_seconds)
+        self.encoded += prompts
+        company = 1 if len(prompts) <= self.exact_together else len(prompts)
+        return [Text(prompt, company=company) for prompt in prompts]
 
     def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Text) -> Path:
         self._work(0.0, "begin", request.prompt)

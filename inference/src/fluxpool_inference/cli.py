@@ -107,7 +107,7 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> N
     variable = contract.ENV_PREFIX + name.upper()
     text = f"{field.description}{_default_text(field)} [{variable}]".replace("%", "%%")
     flag = "--" + name.replace("_", "-")
-    if field.annotation is bool:
+    if field.annotation in {bool, bool | None}:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
         parser.add_argument(flag, default=argparse.SUPPRESS, metavar=_metavar(field), help=text)

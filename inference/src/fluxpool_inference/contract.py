@@ -30,6 +30,7 @@ ENV_PREFIX: Final = "FLUXPOOL_"
 ENV_MODEL: Final = "FLUXPOOL_MODEL"
 ENV_REVISION: Final = "FLUXPOOL_REVISION"
 ENV_DTYPE: Final = "FLUXPOOL_DTYPE"
+ENV_HF_HOME: Final = "HF_HOME"
 ENV_HF_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the name of a variable
 ENV_ADMIN_TOKEN_FILE: Final = "FLUXPOOL_ADMIN_TOKEN_FILE"  # noqa: S105 - the name of a variable
 ENV_DRAIN_SECONDS: Final = "FLUXPOOL_DRAIN_SECONDS"
@@ -89,6 +90,7 @@ METRIC_PACE_STEPS: Final = "fluxpool_pace_steps_total"
 METRIC_WORKER_READY: Final = "fluxpool_worker_ready"
 METRIC_WORKER_DEATHS: Final = "fluxpool_worker_deaths_total"
 METRIC_WORKER_WORK: Final = "fluxpool_worker_remaining_work_seconds"
+METRIC_START_STAGE: Final = "fluxpool_start_stage_seconds"
 
 CAPACITY_REJECTIONS: Final = ("queue_full", "wait_too_long", "deadline")
 """`reason` of rejected work: only these are load."""
@@ -101,3 +103,12 @@ IMAGE_FORMATS: Final = ("png", "jpeg", "webp")
 CACHE_RESULTS: Final = ("hit", "miss")
 UTILIZATION_SOURCES: Final = ("nvml", "engine_busy")
 MEMORY_KINDS: Final = ("used", "total")
+START_STAGES: Final = (
+    "import",
+    "fetch",
+    "load_text_encoders",
+    "load_transformer",
+    "load_vae",
+    "compile",
+    "warm_up",
+)

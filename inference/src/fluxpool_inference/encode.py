@@ -1,4 +1,4 @@
-"""Pixels to files: PNG, JPEG and WebP by Pillow, in threads, so that neither the event loop nor the device waits."""
+"""Pixels to files, JPEG and WebP by Pillow, in threads, so that neither the event loop nor the device waits."""
 
 import asyncio
 import base64
@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-PNG_LEVEL = 1
-"""zlib's fastest: a fifth of the default's time for a few per cent of size (FLUX's images are near noise to zlib)."""
+from fluxpool_inference import png
 
 
 class Encoder:
-    """A small pool of threads; Pillow and base64 let go of the interpreter's lock while they compress."""
+    """A small pool of threads; whatever compresses lets go of the interpreter's lock meanwhile."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
@@ -27,11 +26,12 @@ class Encoder:
 
 
 def _encode(pixels: memoryview, image_format: str, quality: int) -> bytes:
+    return base64.b64encode(png.encode(pixels) if image_format == "png" else _lossy(pixels, image_format, quality))
+
+
+def _lossy(pixels: memoryview, image_format: str, quality: int) -> memoryview:
     height, width, _ = pixels.shape or (0, 0, 0)
     image = Image.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)  # type: ignore[arg-type]  # any buffer
     file = io.BytesIO()
-    if image_format == "png":
-        image.save(file, "PNG", compress_level=PNG_LEVEL)
-    else:
-        image.save(file, image_format.upper(), quality=quality)
-    return base64.b64encode(file.getbuffer())
+    image.save(file, image_format.upper(), quality=quality)
+    return file.getbuffer()

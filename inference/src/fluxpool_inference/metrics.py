@@ -8,7 +8,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -46,6 +54,10 @@ class _Series:
 
     def counters(self, name: str, text: str, label: str, values: Sequence[str]) -> dict[str, Counter]:
         metric = Counter(name, text, [*self._identity, label], registry=self._registry)
+        return {value: metric.labels(*self._identity.values(), value) for value in values}
+
+    def gauges(self, name: str, text: str, label: str, values: Sequence[str]) -> dict[str, Gauge]:
+        metric = Gauge(name, text, [*self._identity, label], registry=self._registry)
         return {value: metric.labels(*self._identity.values(), value) for value in values}
 
     def histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
@@ -131,6 +143,13 @@ class Metrics:
         self._pace_overruns = series.counter(contract.METRIC_PACE_OVERRUNS, "Steps that took longer than the pace.")
         self._pace_steps = series.counter(contract.METRIC_PACE_STEPS, "Steps under a pace.")
 
+        self._start_stages = series.gauges(
+            contract.METRIC_START_STAGE,
+            "Time that the last start of a worker took, by stage.",
+            "stage",
+            contract.START_STAGES,
+        )
+
     def watch(self, status: Callable[[], EngineStatus], readiness: Readiness) -> None:
         """Export the gauges too. Call once, when the engine exists."""
         self._registry.register(_Gauges(self._identity, status, readiness))
@@ -210,6 +229,8 @@ class Metrics:
 
     def start_stage(self, stages: Mapping[str, float]) -> None:
         """See EngineObserver."""
+        for stage, seconds in stages.items():
+            self._start_stages[stage].set(seconds)
         logger.info("worker ready", extra={"fields": {f"{name}_seconds": round(s, 3) for name, s in stages.items()}})
 
 

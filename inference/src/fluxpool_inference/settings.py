@@ -18,15 +18,13 @@ from pydantic_settings import (
 )
 
 from fluxpool_inference import contract
-from fluxpool_inference.engine import EngineConfig, Pace
+from fluxpool_inference.engine import EngineConfig, Pace, Quantize
 from fluxpool_inference.size import Size
+from fluxpool_inference.values import QUANTIZE_FORMS, AttentionBackend, CompileMode, OffloadMode
 
 MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI
 """The largest pixel class of `fluxpool_step_duration_seconds`; FLUX.1 was trained on at most half of it."""
-
-_ENV_HF_HOME = "HF_HOME"
-"""Where the hub's libraries keep models: in a pod, a volume that outlives the container."""
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 
@@ -47,6 +45,16 @@ def _parse_pace(value: object) -> object:
     return Pace(fixed, per_row)
 
 
+def _parse_quantize(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    form, _, file = value.partition(":")
+    if form not in QUANTIZE_FORMS or (form == "gguf") != bool(file):
+        choices = ", ".join("gguf:FILE" if form == "gguf" else form for form in QUANTIZE_FORMS)
+        raise ValueError(f"must be one of {choices}")
+    return Quantize(form, file)
+
+
 def _parse_list(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -55,6 +63,7 @@ def _parse_list(value: object) -> object:
 
 SizeOption = Annotated[Size, NoDecode, BeforeValidator(_parse_size)]
 PaceOption = Annotated[Pace, NoDecode, BeforeValidator(_parse_pace)]
+QuantizeOption = Annotated[Quantize, NoDecode, BeforeValidator(_parse_quantize)]
 FormatsOption = Annotated[tuple[ImageFormat, ...], NoDecode, BeforeValidator(_parse_list)]
 NamesOption = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_list)]
 
@@ -115,6 +124,33 @@ class ServeSettings(BaseSettings):
         default=None,
         description="folder for what a restarted server should know, such as what its steps cost; $HF_HOME/fluxpool if"
         " absent, and nothing is kept without HF_HOME",
+    )
+    quantize: QuantizeOption = Field(
+        default=Quantize("none"),
+        description="form of the transformer's weights: none, int8wo, int8, fp8, bnb-nf4, bnb-fp4 or gguf:FILE",
+    )
+    compile: CompileMode = Field(
+        default="off", description="blocks compiles the transformer's blocks: a slower start, faster steps"
+    )
+    compile_cache: Path | None = Field(
+        default=None,
+        description="directory for what was compiled, for the next start; compile in the cache directory if absent",
+    )
+    attention: AttentionBackend | Literal["auto"] = Field(
+        default="auto", description="how attention is computed; auto takes the best that works on the device"
+    )
+    tf32: bool = Field(
+        default=False, description="let products of float32 round their factors to 10 bits on a GPU, for speed"
+    )
+    offload: OffloadMode = Field(
+        default="none",
+        description="keep the text encoders (text), or the transformer's blocks as well (group), in the host's memory",
+    )
+    vae_tiling: bool = Field(
+        default=False, description="decode images above the VAE's own size in tiles: less memory, faint seams"
+    )
+    vae_channels_last: bool | None = Field(
+        default=None, description="keep the VAE in channels-last layout; on a GPU only if absent"
     )
     pace: PaceOption | None = Field(
         default=None,
@@ -210,6 +246,10 @@ class ServeSettings(BaseSettings):
         problem = self.default_size.problem(self.min_side, self.max_pixels)
         if problem:
             raise ValueError(f"default_size {problem}")
+        if self.quantize.form in {"int8", "fp8"} and self.compile == "off":
+            raise ValueError(f"quantize is {self.quantize}, for which compile must be blocks")
+        if self.offload == "group" and (self.compile != "off" or self.quantize.form != "none"):
+            raise ValueError("offload is group, for which compile must be off and quantize none")
         if self.admin_token and self.admin_token_file:
             raise ValueError("admin_token and admin_token_file exclude each other")
         return self
@@ -228,8 +268,14 @@ class ServeSettings(BaseSettings):
     def _cache_dir(self) -> str | None:
         if self.cache_dir is not None:
             return str(self.cache_dir)
-        hub = os.environ.get(_ENV_HF_HOME)
+        hub = os.environ.get(contract.ENV_HF_HOME)
         return str(Path(hub, "fluxpool")) if hub else None
+
+    def _compile_cache(self) -> Path | None:
+        """The directory that was asked for, else one beside the other things that a restarted server should know."""
+        if self.compile_cache is not None:
+            return self.compile_cache
+        return Path(self._cache_dir, "compile") if self._cache_dir else None
 
     def engine_config(self) -> EngineConfig:
         """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""
@@ -256,6 +302,14 @@ class ServeSettings(BaseSettings):
             watchdog_seconds=self.watchdog_seconds,
             cache_dir=self._cache_dir,
             prompt_cache_bytes=self.prompt_cache_bytes,
+            quantize=self.quantize,
+            compile=self.compile,
+            compile_cache=self._compile_cache(),
+            offload=self.offload,
+            attention=self.attention,
+            tf32=self.tf32,
+            vae_tiling=self.vae_tiling,
+            vae_channels_last=self.vae_channels_last,
             pace=self.pace,
             log_format=self.log_format,
             log_level=self.log_level,

@@ -6,9 +6,15 @@ machine; a duration ends in `_seconds`. Work is in work-seconds: what one row al
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 Precision = Literal["bfloat16", "float16", "float32"]
+QuantizeForm = Literal["none", "int8wo", "int8", "fp8", "bnb-nf4", "bnb-fp4", "gguf"]
+QUANTIZE_FORMS: tuple[QuantizeForm, ...] = get_args(QuantizeForm)
+AttentionBackend = Literal["native", "cudnn", "flash2", "flash3", "sage"]
+CompileMode = Literal["off", "blocks"]
+OffloadMode = Literal["none", "text", "group"]
 
 LATENT_MULTIPLE = 16
 """Width and height are multiples of this: the VAE divides by 8, the transformer packs latents 2 x 2."""
@@ -90,6 +96,39 @@ class Pace:
         return self.fixed_seconds + self.per_row_seconds * rows
 
 
+QUANTIZE_LIBRARIES: dict[QuantizeForm, str | None] = {
+    "none": None,
+    "int8wo": "torchao",
+    "int8": "torchao",
+    "fp8": "torchao",
+    "bnb-nf4": "bitsandbytes",
+    "bnb-fp4": "bitsandbytes",
+    "gguf": "gguf",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """In which form the transformer keeps its weights.
+
+    Attributes:
+        form: `none` is the configured precision; `gguf` is what the file has.
+        file: Of `gguf`; empty for all others.
+    """
+
+    form: QuantizeForm
+    file: str = ""
+
+    @property
+    def library(self) -> str | None:
+        """The package that this form needs."""
+        return QUANTIZE_LIBRARIES[self.form]
+
+    def __str__(self) -> str:
+        """As the option is written."""
+        return f"{self.form}:{self.file}" if self.file else self.form
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Everything the engine and its worker need to know, in base units.
@@ -117,6 +156,14 @@ class EngineConfig:
         watchdog_seconds: A worker that is silent for longer, and for many times what its work takes, is killed.
         cache_dir: Folder for what a restarted server should know; None keeps nothing.
         prompt_cache_bytes: Bound of the cache of prompt embeddings, in bytes of tensors.
+        quantize: See `Quantize`.
+        compile: Whether the transformer's blocks are compiled.
+        compile_cache: Directory of what was compiled; None is torch's own, which does not survive a container.
+        offload: What is kept in the host's memory: nothing, the text encoders, or the transformer's blocks as well.
+        attention: By what attention is computed; `auto` is the best that works.
+        tf32: Whether products of float32 may round their factors to 10 bits on a GPU.
+        vae_tiling: Whether large images are decoded in overlapping tiles, for less memory and faint seams.
+        vae_channels_last: Memory layout of the VAE; None is channels last on a GPU only.
         pace: See `Pace`; None runs at full speed.
         log_format: Of the worker's own lines on stderr.
         log_level: Of the same.
@@ -144,6 +191,14 @@ class EngineConfig:
     watchdog_seconds: float = 120.0
     cache_dir: str | None = None
     prompt_cache_bytes: int = 256 * 1024 * 1024
+    quantize: Quantize = Quantize("none")
+    compile: CompileMode = "off"
+    compile_cache: Path | None = None
+    offload: OffloadMode = "none"
+    attention: AttentionBackend | Literal["auto"] = "auto"
+    tf32: bool = False
+    vae_tiling: bool = False
+    vae_channels_last: bool | None = None
     pace: Pace | None = None
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
@@ -191,6 +246,27 @@ class ImageRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a loaded model runs.
+
+    Attributes:
+        attention: By what attention is computed.
+        quantize: As the option is written.
+        compile: As configured.
+        offload: As configured.
+        tf32: As configured.
+        transformer_bytes: Of its weights, scales and all.
+    """
+
+    attention: AttentionBackend = "native"
+    quantize: str = "none"
+    compile: CompileMode = "off"
+    offload: OffloadMode = "none"
+    tf32: bool = False
+    transformer_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What the loaded model is, for the edge's checks and defaults.
 
@@ -204,6 +280,7 @@ class ModelInfo:
         dtype: Precision of the weights.
         device: torch's name of the device, such as `cuda:0` or `cpu`.
         parameters: Number of the transformer's parameters.
+        runtime: How it runs.
     """
 
     name: str
@@ -215,6 +292,7 @@ class ModelInfo:
     dtype: Precision
     device: str
     parameters: int
+    runtime: Runtime = Runtime()
 
 
 @dataclass(frozen=True, slots=True)

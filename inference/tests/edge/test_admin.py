@@ -49,6 +49,14 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
         "predicted_buckets": [{"width": 128, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.04}}],
         "draining": False,
         "ready": True,
+        "runtime": {
+            "attention": "native",
+            "quantize": "none",
+            "compile": "off",
+            "offload": "none",
+            "tf32": False,
+            "transformer_bytes": 0,
+        },
         "paced": None,
         "workers": [
             {

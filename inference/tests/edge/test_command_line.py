@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from fluxpool_inference import cli, lifecycle
-from fluxpool_inference.engine import EngineConfig, Pace
+from fluxpool_inference.engine import EngineConfig, Pace, Quantize
 from fluxpool_inference.settings import ServeSettings
 from fluxpool_inference.size import Size
 from fluxpool_inference.version import VERSION
@@ -27,6 +27,14 @@ OPTIONS: dict[str, tuple[str, object]] = {
     "max_sequence_length": ("64", 64),
     "prompt_cache_bytes": ("0", 0),
     "cache_dir": ("/var/cache/costs", Path("/var/cache/costs")),
+    "quantize": ("int8wo", Quantize("int8wo")),
+    "compile": ("blocks", "blocks"),
+    "compile_cache": ("/cache", Path("/cache")),
+    "attention": ("native", "native"),
+    "tf32": ("true", True),
+    "offload": ("text", "text"),
+    "vae_tiling": ("true", True),
+    "vae_channels_last": ("false", False),
     "pace": ("0.05,0.02", Pace(0.05, 0.02)),
     "served_model_name": ("flux, gpt-image-1,flux", ("flux", "gpt-image-1")),
     "batch_size": ("4", 4),
@@ -73,7 +81,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[ServeSettings]:
 
 def flag(name: str, text: str) -> str:
     dashed = name.replace("_", "-")
-    return f"--no-{dashed}" if text == "false" else f"--{dashed}={text}"
+    if text in {"true", "false"}:
+        return f"--{dashed}" if text == "true" else f"--no-{dashed}"
+    return f"--{dashed}={text}"
 
 
 def understood(settings: ServeSettings) -> dict[str, object]:
@@ -157,6 +167,23 @@ def test_the_hub_token_is_a_variable_only_and_empty_means_none(monkeypatch: pyte
     assert ServeSettings(model="m").engine_config().token is None
 
 
+def test_what_is_compiled_is_kept_on_the_volume_of_the_weights_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HOME", "/var/cache/weights")
+    assert ServeSettings(model="m").engine_config().compile_cache == Path("/var/cache/weights/fluxpool/compile")
+    assert ServeSettings(model="m", compile_cache="/mine").engine_config().compile_cache == Path("/mine")
+    monkeypatch.delenv("HF_HOME")
+    assert ServeSettings(model="m").engine_config().compile_cache is None
+
+
+def test_a_gguf_file_is_part_of_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXPOOL_QUANTIZE", "gguf:/models/flux:1.gguf")
+    quantize = ServeSettings(model="m").engine_config().quantize
+    assert quantize == Quantize("gguf", "/models/flux:1.gguf")
+    assert str(quantize) == "gguf:/models/flux:1.gguf"
+
+
 def test_the_flag_wins_over_the_variable(served: list[ServeSettings], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLUXPOOL_MAX_STEPS", "20")
     assert cli.main(["serve", "--model=m", "--max-steps=30"]) == 0
@@ -206,6 +233,16 @@ def test_the_variables_that_kubernetes_makes_for_a_service_named_fluxpool_are_no
         (["serve", "--model=m", "--batch-size=99"], "batch_size must be batch_size_min to batch_size_max, 1 to 64"),
         (["serve", "--model=m", "--batch-size=1", "--batch-size-min=2"], "2 to 64, and is 1"),
         (["serve", "--model=m", "--admin-token=t", "--admin-token-file=f"], "exclude each other"),
+        (["serve", "--model=m", "--quantize=int4"], "--quantize must be one of none, int8wo, int8, fp8, bnb-nf4"),
+        (["serve", "--model=m", "--quantize=gguf"], "bnb-fp4, gguf:FILE"),
+        (["serve", "--model=m", "--quantize=int8:file"], "--quantize must be one of"),
+        (["serve", "--model=m", "--quantize=fp8"], "quantize is fp8, for which compile must be blocks"),
+        (["serve", "--model=m", "--quantize=int8"], "quantize is int8, for which compile must be blocks"),
+        (["serve", "--model=m", "--compile=all"], "--compile must be 'off' or 'blocks'"),
+        (["serve", "--model=m", "--attention=magic"], "--attention must be 'native', 'cudnn', 'flash2', 'flash3'"),
+        (["serve", "--model=m", "--offload=vae"], "--offload must be 'none', 'text' or 'group'"),
+        (["serve", "--model=m", "--offload=group", "--compile=blocks"], "for which compile must be off"),
+        (["serve", "--model=m", "--offload=group", "--quantize=int8wo"], "for which compile must be off and quantize"),
         (["tiny-model"], "fluxpool-inference tiny-model: the following arguments are required: directory"),
         (["tiny-model", "/proc/none/model"], "/proc/none/model cannot be made a directory"),
         (["tiny-model", __file__], "cannot be made a directory: File exists"),

@@ -44,5 +44,5 @@ async def test_encoding_runs_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPa
         save(image, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Image.Image, "save", spy)
-    await encode(noise(16, 16), "png")
+    await encode(noise(16, 16), "jpeg")
     assert [name.split("_")[0] for name in threads] == ["encode"]

@@ -202,7 +202,9 @@ async def test_every_reason_and_stage_the_engine_knows_has_a_series(client: Clie
     metrics.paced_step(overran=True)
     metrics.paced_step(overran=False)
     metrics.worker_exited(0, "killed")
-    metrics.start_stage({"load": 1.0})
+    metrics.start_stage({"load_vae": 1.5})
+    assert await client.value("fluxpool_start_stage_seconds", stage="load_vae") == 1.5
+    assert await client.value("fluxpool_start_stage_seconds", stage="import") == 0
     assert await client.value("fluxpool_prompt_cache_total", result="hit") == 1
     assert await client.value("fluxpool_pace_overruns_total") == 1
     assert await client.value("fluxpool_pace_steps_total") == 2

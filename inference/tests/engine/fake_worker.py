@@ -23,12 +23,13 @@ from fluxpool_inference.scheduling.costs import Calibration, StepCurve
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import __main__ as worker
 from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.stages import Stages
 from fluxpool_inference.worker.warm_up import WarmUp
 
 REFUSAL = StartError(StartFailure.DEVICE_UNAVAILABLE, "the device is on holiday")
 
 
-def start(config: EngineConfig) -> Any:
+def start(config: EngineConfig, stages: Stages) -> Any:
     """In place of `fluxpool_inference.worker.start.start`."""
     home = Path(config.model)
     with (home / "starts").open("a") as starts:
@@ -49,7 +50,7 @@ def start(config: EngineConfig) -> Any:
         pace=config.pace,
     )
     warm = WarmUp(calibration, None)
-    return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid, stages={"load": 0.0, "warm_up": 0.0})
+    return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid)
 
 
 def _obey(orders: Path) -> None:

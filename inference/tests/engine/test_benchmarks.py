@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from bed import Make
-from benchmarks import load
 
+from benchmarks import load
 from fluxpool_inference.engine import Timings
 
 waits = load("engine_waits")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from bench import TEXT_TOKENS, Bench
@@ -22,8 +23,8 @@ POISON = "full of NaN"
 Made = list[tuple[ImageRequest, torch.Tensor]]
 
 
-def load(directory: Path, dtype: Precision = "float32") -> FluxModel:
-    config = EngineConfig(str(directory), dtype=dtype, device="cpu", max_sequence_length=TEXT_TOKENS)
+def load(directory: Path, dtype: Precision = "float32", **options: Any) -> FluxModel:
+    config = EngineConfig(str(directory), dtype=dtype, device="cpu", max_sequence_length=TEXT_TOKENS, **options)
     return loading.load(config, checkpoint.find(config), torch.device("cpu"))
 
 
@@ -68,13 +69,13 @@ class Comparison:
     model: FluxModel
     stock: Stock
 
-    def bench(self, batch_size: int = 8, prompt_cache_bytes: int = 2**20) -> tuple[Bench, Recorder]:
+    def bench(self, batch_size: int = 8, **options: Any) -> tuple[Bench, Recorder]:
         recorder = Recorder(self.model)
-        return Bench(recorder, batch_size=batch_size, prompt_cache_bytes=prompt_cache_bytes), recorder
+        return Bench(recorder, batch_size=batch_size, **options), recorder
 
     def together(self, requests: Sequence[ImageRequest], batch_size: int = 8) -> Made:
         """Final latents of requests that are all submitted at once."""
-        bench, recorder = self.bench(batch_size)
+        bench, recorder = self.bench(batch_size, prompts_together=4)
         for request in requests:
             bench.submit(request)
         bench.finish()

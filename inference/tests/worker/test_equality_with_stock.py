@@ -123,6 +123,20 @@ def test_a_prompt_from_the_cache_makes_the_same_image(either: Comparison) -> Non
     either.assert_equal(recorder.made)
 
 
+def test_a_prompt_encoded_among_others_makes_the_same_image(either: Comparison) -> None:
+    bench, recorder = either.bench(prompts_together=4)
+    for seed, prompt in enumerate(PROMPTS[:4]):
+        bench.submit(image(prompt, seed=seed))
+    bench.finish()
+    either.assert_equal(recorder.made)
+
+
+def test_no_embedding_keeps_those_of_its_company_in_memory(dev: Comparison) -> None:
+    for made in dev.model.encode(PROMPTS, TEXT_TOKENS):
+        assert made.embeddings.untyped_storage().nbytes() == made.embeddings.nbytes
+        assert made.pooled.untyped_storage().nbytes() == made.pooled.nbytes
+
+
 def test_a_neighbour_full_of_nan_changes_nothing_and_fails_alone(either: Comparison) -> None:
     bench, recorder = either.bench()
     kept = bench.submit(image(seed=1))

@@ -113,6 +113,32 @@ def test_a_prompt_is_encoded_once_and_remembered_for_each_text_length(bench: Ben
     assert model.encoded == ["a tree", "a tree"]
 
 
+def test_prompts_that_wait_for_the_same_step_are_encoded_together_each_counting_its_share(
+    model: FakeModel, time: VirtualTime
+) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4)
+    numbers = [bench.submit(image(prompt, seed=1, steps=1)) for prompt in ("a", "b", "a", "c", "d", "e")]
+    bench.finish()
+    assert model.encodings == [4, 1]
+    assert model.encoded == ["a", "b", "c", "d", "e"], "of two equal ones the second finds the first in the cache"
+    told = {said.number: said for said in bench.all(Encoded)}
+    assert [told[number].hit for number in numbers] == [False, False, True, False, False, False]
+    assert sum(said.seconds for said in told.values()) == pytest.approx(2 * 0.05)
+    whole = {said.number: said.encode_seconds for said in bench.all(Finished)}
+    assert [whole[number] for number in numbers] == pytest.approx([0.05, 0.05, 0.0, 0.05, 0.05, 0.05])
+
+
+def test_a_remembered_prompt_waits_for_no_other_to_be_encoded(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4)
+    bench.submit(image("a", steps=1))
+    bench.finish()
+    for prompt in ("a", "b", "c"):
+        bench.submit(image(prompt, steps=1))
+    assert [type(said) for said in bench.turn()] == [Started, Encoded]
+    bench.finish()
+    assert model.encodings == [1, 2]
+
+
 def test_a_pace_holds_each_step_and_held_time_counts(model: FakeModel, time: VirtualTime) -> None:
     bench = Bench(model, clock=time.clock(), pace=Pace(1.0, 0.5))
     for seed in (1, 2):

@@ -145,6 +145,20 @@ def test_a_step_that_fails_is_not_held_to_its_pace(model: FakeModel, time: Virtu
     assert bench.all(StepDone) == []
 
 
+def test_prompts_of_which_one_fails_are_encoded_again_one_by_one(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4)
+    good = [bench.submit(image("a", seed=1)), bench.submit(image("b", seed=2))]
+    bad = bench.submit(image("error at encode", seed=3))
+    good.append(bench.submit(image("c", seed=4)))
+    bench.finish()
+    assert model.encodings[:4] == [4, 1, 1, 1]
+    assert finished(bench, *good)
+    outcome = bench.outcome(bad)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "text encoding failed: a planted error"
+    assert len(bench.all(Started)) == 4, "each is started once"
+
+
 # ---- out of memory
 
 
@@ -258,7 +272,8 @@ def test_started_is_said_before_anything_is_done_with_an_image(bench: Bench) -> 
 
 
 def test_the_fake_model_moves_no_row_of_a_failed_step(model: FakeModel) -> None:
-    rows = [Path(image(seed=1), model.encode("a", 32)), Path(image("error at step 0"), model.encode("b", 32))]
+    first, second = model.encode(["a", "b"], 32)
+    rows = [Path(image(seed=1), first), Path(image("error at step 0"), second)]
     with pytest.raises(ValueError, match="planted"):
         model.step(BUCKET, rows)
     assert [row.index for row in rows] == [0, 0]

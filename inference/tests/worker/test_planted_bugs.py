@@ -69,6 +69,12 @@ def one_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flux, "randn_tensor", noise)
 
 
+def swapped_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts encoded together come back in another order."""
+    true_encode = FluxModel.encode
+    monkeypatch.setattr(FluxModel, "encode", lambda *arguments: true_encode(*arguments)[::-1])
+
+
 def swapped_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the number of tokens is right."""
     true_ids = FluxModel._new_ids
@@ -93,7 +99,9 @@ def worst_with(plant: Plant, comparison: Comparison, requests: Sequence[ImageReq
         return worst
 
 
-@pytest.mark.parametrize("plant", [shared_timestep, shared_guidance, shared_prompt, shared_d_sigma, one_generator])
+@pytest.mark.parametrize(
+    "plant", [shared_timestep, shared_guidance, shared_prompt, shared_d_sigma, one_generator, swapped_prompts]
+)
 def test_a_planted_bug_differs_from_stock_far_beyond_the_tolerance(dev: Comparison, plant: Plant) -> None:
     assert worst_with(plant, dev, MIXED) > 4000 * TOLERANCE
 

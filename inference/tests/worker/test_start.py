@@ -1,5 +1,6 @@
 """From a configuration to a warm model, and what says that there is none."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import torch
 from bench import TEXT_TOKENS
 from diffusers import FluxTransformer2DModel
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.values import EngineConfig, Quantize, StartError, StartFailure
 from fluxpool_inference.worker import device, start
 from fluxpool_inference.worker.flux import FluxModel
+from fluxpool_inference.worker.stages import Stages
 
 
 @pytest.fixture
@@ -27,12 +29,19 @@ def config(dev_model: Path) -> EngineConfig:
 
 
 def test_a_model_starts_warm_with_a_curve_and_its_stages(config: EngineConfig) -> None:
-    started = start.start(config)
+    stages = Stages()
+    started = start.start(config, stages)
     assert started.warm.calibration.step_seconds(started.warm.calibration.reference, 8) > 0
     assert started.warm.calibration.shape.inner_dim == 64
     assert started.warm.calibration.shape.blocks == 2
     assert started.device_uuid is None
-    assert started.stages.keys() == {"load", "warm_up"}
+    assert {stage for stage, seconds in stages.seconds.items() if seconds > 0} == {
+        "fetch",
+        "load_text_encoders",
+        "load_transformer",
+        "load_vae",
+        "warm_up",
+    }
     assert torch.get_num_threads() == 1
 
 
@@ -53,7 +62,7 @@ def test_a_model_that_makes_no_image_does_not_start_and_says_of_which_size(
 
     monkeypatch.setattr(FluxModel, "step", step)
     with pytest.raises(StartError, match="96x64") as caught:
-        start.start(config)
+        start.start(config, Stages())
     assert caught.value.reason is reason
     assert message in caught.value.message
     assert "\n" not in caught.value.message
@@ -74,7 +83,7 @@ def test_weights_that_the_device_does_not_take_say_so(
 
     monkeypatch.setattr(FluxTransformer2DModel, "to", to)
     with pytest.raises(StartError) as caught:
-        start.start(config)
+        start.start(config, Stages())
     assert caught.value.reason is reason
     assert config.model in caught.value.message
     assert message in caught.value.message
@@ -82,6 +91,41 @@ def test_weights_that_the_device_does_not_take_say_so(
 
 
 # ---- the hardware
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_float32_is_exact_unless_asked_otherwise_in_layers_and_convolutions(tf32: bool) -> None:
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), convolutions.allow_tf32
+    try:
+        device.set_precision(EngineConfig("m", tf32=tf32))
+        assert (products.allow_tf32, convolutions.allow_tf32) == (tf32, tf32)
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        convolutions.allow_tf32 = before[1]
+
+
+def test_options_that_the_device_cannot_run_are_refused_before_anything_is_loaded(dev_model: Path) -> None:
+    with pytest.raises(StartError, match="quantize is fp8, which a CPU cannot run"):
+        start.start(EngineConfig("/nowhere", device="cpu", threads=1, quantize=Quantize("fp8")), Stages())
+    with pytest.raises(StartError, match="offload is text, which needs a GPU"):
+        start.start(EngineConfig("/nowhere", device="cpu", threads=1, offload="text"), Stages())
+
+
+def test_compiling_is_done_before_costs_are_measured(config: EngineConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    true_step = FluxModel.step
+
+    def step(model: FluxModel, bucket: Any, images: Any) -> None:
+        rows.append(len(images))
+        true_step(model, bucket, images)
+
+    monkeypatch.setattr(FluxModel, "step", step)
+    monkeypatch.setattr(start.loading.compilation, "blocks", lambda *_: None)
+    stages = Stages()
+    start.start(replace(config, compile="blocks"), stages)
+    assert rows[:3] == [1, 2, 1]
+    assert stages.seconds["compile"] > 0
 
 
 @pytest.mark.parametrize(

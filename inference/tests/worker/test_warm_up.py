@@ -1,5 +1,7 @@
 """What warm-up measures, on a fake model in virtual time."""
 
+from collections.abc import Sequence
+
 import pytest
 from bench import TEXT_TOKENS, VirtualTime
 from fake_model import FakeModel
@@ -71,14 +73,48 @@ def test_an_error_that_is_no_want_of_memory_is_an_error(
         measured(time, model)
 
 
+@pytest.mark.parametrize(("exact", "most", "together"), [(8, 64, 8), (7, 64, 4), (1, 64, 1), (100, 64, 8), (8, 3, 2)])
+def test_prompts_share_a_forward_in_numbers_at_which_each_is_as_it_is_alone(
+    time: VirtualTime, model: FakeModel, exact: int, most: int, together: int
+) -> None:
+    model.exact_together = exact
+    assert measured(time, model, batch_size=1, batch_size_max=most).prompts_together == together
+
+
+def test_prompts_that_memory_does_not_hold_together_are_encoded_apart(
+    time: VirtualTime, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_encode = model.encode
+
+    def encode(prompts: Sequence[str], text_tokens: int) -> object:
+        if len(prompts) > 2:
+            raise MemoryError("too many")
+        return true_encode(prompts, text_tokens)
+
+    monkeypatch.setattr(model, "encode", encode)
+    assert measured(time, model).prompts_together == 2
+    assert model.recoveries == 1
+
+
+def test_an_error_in_encoding_prompts_together_is_an_error(
+    time: VirtualTime, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_encode = model.encode
+    monkeypatch.setattr(
+        model, "encode", lambda prompts, tokens: true_encode(prompts, tokens) if len(prompts) == 1 else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        measured(time, model)
+
+
 def test_the_first_run_of_each_stage_does_not_count(time: VirtualTime, model: FakeModel) -> None:
     true_encode, runs = model.encode, 0
 
-    def encode(prompt: str, text_tokens: int) -> object:
+    def encode(prompts: Sequence[str], text_tokens: int) -> object:
         nonlocal runs
         runs += 1
         time.seconds += 60 if runs == 1 else 0  # kernels are compiled, say
-        return true_encode(prompt, text_tokens)
+        return true_encode(prompts, text_tokens)
 
     model.encode = encode  # type: ignore[method-assign, assignment]
     assert measured(time, model).calibration.encode_seconds == pytest.approx(0.05)

@@ -1,5 +1,6 @@
 """The worker's process by its own command line, as far as it goes without a model."""
 
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -9,8 +10,8 @@ import pytest
 
 from fluxpool_inference.ipc.framing import Frames, frame_to_worker
 from fluxpool_inference.ipc.messages import FROM_WORKER, Configure, FromWorker, NotStarted, SetBatchSize
-from fluxpool_inference.values import EngineConfig, StartFailure
-from fluxpool_inference.worker.__main__ import EXIT_NOT_STARTED
+from fluxpool_inference.values import EngineConfig, Quantize, StartFailure
+from fluxpool_inference.worker.__main__ import EXIT_NOT_STARTED, _hide_what_is_not_used
 
 
 class Process:
@@ -64,3 +65,13 @@ def test_a_model_that_is_not_there_is_said_and_told_by_the_exit_code(process: Pr
     assert process.child.wait(60) == EXIT_NOT_STARTED
     assert process.child.stderr is not None
     assert process.child.stderr.read() == ""
+
+
+def test_libraries_of_other_forms_of_weights_are_not_there_for_anyone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    for library in ("bitsandbytes", "gguf", "torchao"):
+        sys.modules.pop(library, None)
+    _hide_what_is_not_used(EngineConfig("m", quantize=Quantize("gguf", "file")))
+    assert importlib.util.find_spec("torchao") is None
+    assert importlib.util.find_spec("bitsandbytes") is None
+    assert importlib.util.find_spec("gguf") is not None

@@ -113,6 +113,7 @@ METRIC_PACE_STEPS: Final = "fluxpool_pace_steps_total"
 METRIC_WORKER_READY: Final = "fluxpool_worker_ready"
 METRIC_WORKER_DEATHS: Final = "fluxpool_worker_deaths_total"
 METRIC_WORKER_WORK: Final = "fluxpool_worker_remaining_work_seconds"
+METRIC_START_STAGE: Final = "fluxpool_start_stage_seconds"
 
 CAPACITY_REJECTIONS: Final = ("queue_full", "wait_too_long", "deadline")
 """`reason` of rejected work: only these are load."""

@@ -163,4 +163,4 @@ class EngineObserver(Protocol):
         """A worker process ended without having been asked to."""
 
     def start_stage(self, stages: Mapping[str, float]) -> None:
-        """A worker is ready; seconds it spent on each stage of its start (`import`, `load`, `warm_up`)."""
+        """A worker is ready; seconds it spent on each stage of its start (`contract.START_STAGES`)."""

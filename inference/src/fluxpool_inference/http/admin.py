@@ -103,6 +103,7 @@ class Admin:
             predicted_buckets=[_item(bucket) for bucket in status.predicted_buckets],
             draining=self._readiness.draining,
             ready=self._readiness.problem() is None,
+            runtime=status.model.runtime if status.model else None,
             paced=status.pace,
             workers=list(status.workers),
             version=VERSION,

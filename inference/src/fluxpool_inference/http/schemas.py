@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from fluxpool_inference.contract import IMAGE_FORMATS
-from fluxpool_inference.engine import Pace, WorkerStatus
+from fluxpool_inference.engine import Pace, Runtime, WorkerStatus
 
 
 class ErrorDetail(BaseModel):
@@ -96,6 +96,7 @@ class AdminStatus(BaseModel):
     )
     draining: bool
     ready: bool
+    runtime: Runtime | None = Field(description="How the model runs; null until it is loaded.")
     paced: Pace | None = Field(description="null at full speed.")
     workers: list[WorkerStatus]
     version: str

@@ -16,7 +16,8 @@ from fluxpool_inference import log
 from fluxpool_inference.ipc.link import Link
 from fluxpool_inference.ipc.messages import Configure, NotStarted, Ready, ToWorker
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import EngineConfig, StartError
+from fluxpool_inference.values import QUANTIZE_LIBRARIES, EngineConfig, StartError
+from fluxpool_inference.worker.stages import Stages
 
 EXIT_NOT_STARTED = 3
 EXIT_DEVICE_LOST = 4
@@ -35,6 +36,7 @@ def main() -> int:
     if not isinstance(configure, Configure):
         raise TypeError(f"{type(configure).__name__} before Configure")
     _quieten(configure.config)
+    _hide_what_is_not_used(configure.config)
     try:
         return _serve(configure.config, inbox, link, began)
     except StartError as error:
@@ -49,6 +51,13 @@ def _quieten(config: EngineConfig) -> None:
     logging.captureWarnings(capture=True)
     for library in ("DIFFUSERS", "TRANSFORMERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of what torchao does on import
+
+
+def _hide_what_is_not_used(config: EngineConfig) -> None:
+    """Keep libraries out that diffusers and transformers import wherever they are installed, which takes time."""
+    for library in filter(None, set(QUANTIZE_LIBRARIES.values()) - {config.quantize.library}):
+        sys.modules.setdefault(library, None)  # type: ignore[arg-type]  # the import system's word for: not there
 
 
 def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began: float) -> int:
@@ -56,15 +65,21 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
     from fluxpool_inference.worker.loop import DeviceLoop, DeviceLostError  # noqa: PLC0415
     from fluxpool_inference.worker.start import start  # noqa: PLC0415
 
-    imported = time.monotonic()
-    started = start(config)
-    stages = {"import": imported - began, **started.stages}
+    stages = Stages()
+    stages.seconds["import"] = time.monotonic() - began
+    started = start(config, stages)
     calibration, rows_held = started.warm.calibration, started.warm.rows_held
     limits = RowLimits(calibration, config.batch_size, rows_held)
     loop = DeviceLoop(
-        started.model, limits, link.send, inbox, pace=config.pace, prompt_cache_bytes=config.prompt_cache_bytes
+        started.model,
+        limits,
+        link.send,
+        inbox,
+        pace=config.pace,
+        prompt_cache_bytes=config.prompt_cache_bytes,
+        prompts_together=started.warm.prompts_together,
     )
-    link.send(Ready(started.model.info, calibration, rows_held, started.device_uuid, stages))
+    link.send(Ready(started.model.info, calibration, rows_held, started.device_uuid, stages.seconds))
     try:
         loop.run()
     except DeviceLostError:

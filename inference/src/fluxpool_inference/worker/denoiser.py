@@ -19,8 +19,8 @@ class Denoiser(Protocol):
     @property
     def shape(self) -> TransformerShape: ...  # noqa: D102
 
-    def encode(self, prompt: str, text_tokens: int) -> "Conditioning":
-        """Encode one prompt."""
+    def encode(self, prompts: Sequence[str], text_tokens: int) -> "list[Conditioning]":
+        """Encode prompts, all in one forward."""
 
     def begin(self, request: ImageRequest, bucket: Bucket, conditioning: "Conditioning") -> "Trajectory":
         """Draw an image's noise."""

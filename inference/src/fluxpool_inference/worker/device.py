@@ -44,6 +44,16 @@ def _quota(cgroups: Path) -> float | None:
     return None if limit in {"max", "-1"} else int(limit) / int(period)
 
 
+def set_precision(config: EngineConfig) -> None:
+    """How exactly products of float32 are computed on a GPU, in layers and in convolutions, for which torch differs.
+
+    Sums of bfloat16 products are in float32, but for the partial sums of large products, as in the stock pipeline.
+    """
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+
+
 def uuid(device: torch.device) -> str | None:
     """The UUID of the GPU, or of the MIG slice of one, without NVML's prefix; None on CPU."""
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None

@@ -58,6 +58,10 @@ class Conditioning:
         """Of both tensors."""
         return self.embeddings.nbytes + self.pooled.nbytes
 
+    def equals(self, other: "Conditioning") -> bool:
+        """Whether both are the same bit by bit."""
+        return torch.equal(self.embeddings, other.embeddings) and torch.equal(self.pooled, other.pooled)
+
 
 @dataclass(slots=True)
 class Trajectory:
@@ -100,16 +104,20 @@ class FluxModel:
         )
 
     @torch.inference_mode()
-    def encode(self, prompt: str, text_tokens: int) -> Conditioning:
-        """Encode one prompt by T5, padded or cut to `text_tokens`, and by CLIP, pooled."""
+    def encode(self, prompts: Sequence[str], text_tokens: int) -> list[Conditioning]:
+        """Encode prompts, all in one forward, by T5, padded or cut to `text_tokens`, and by CLIP, pooled."""
         parts = self._parts
-        ids = _token_ids(parts.t5_tokenizer, prompt, text_tokens)
+        ids = _token_ids(parts.t5_tokenizer, prompts, text_tokens)
         embeddings = parts.t5(ids.to(self.device), output_hidden_states=False)[0].to(parts.t5.dtype)
-        clip_ids = _token_ids(parts.clip_tokenizer, prompt, parts.clip_tokenizer.model_max_length)
+        clip_ids = _token_ids(parts.clip_tokenizer, prompts, parts.clip_tokenizer.model_max_length)
         pooled = parts.clip(clip_ids.to(self.device), output_hidden_states=False).pooler_output.to(parts.clip.dtype)
         self._synchronize()
-        whole = len(parts.t5_tokenizer(prompt).input_ids)
-        return Conditioning(embeddings, pooled, max(0, whole - text_tokens))
+        whole = [len(ids) for ids in parts.t5_tokenizer(list(prompts)).input_ids]
+        # Copies: a view of one row would keep all rows in memory for as long as the cache remembers it.
+        return [
+            Conditioning(embeddings[[row]], pooled[[row]], max(0, length - text_tokens))
+            for row, length in enumerate(whole)
+        ]
 
     @torch.inference_mode()
     def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
@@ -215,10 +223,10 @@ def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Ten
     return latents + d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
 
 
-def _token_ids(tokenizer: Any, prompt: str, length: int) -> torch.Tensor:
-    """Token ids, 1 x `length`, padded or cut."""
+def _token_ids(tokenizer: Any, prompts: Sequence[str], length: int) -> torch.Tensor:
+    """Token ids, prompts x `length`, padded or cut."""
     ids: torch.Tensor = tokenizer(
-        [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
     return ids
 

@@ -12,37 +12,89 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from fluxpool_inference.values import EngineConfig, ModelInfo
+from fluxpool_inference.values import EngineConfig, ModelInfo, Runtime
+from fluxpool_inference.worker import attention, compilation, offload, quantize
 from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
 from fluxpool_inference.worker.flux import FluxModel, Parts
+from fluxpool_inference.worker.stages import Stages
 
 _NAMED_KEYS = 5
+_PARTS = ("text_encoder", "text_encoder_2", "transformer", "vae")
 _DEV = {"family": "flux-dev", "default_guidance": 3.5, "default_steps": 28, "max_sequence_length": 512}
 _SCHNELL = {"family": "flux-schnell", "default_guidance": None, "default_steps": 4, "max_sequence_length": 256}
 _CLIP_VOCABULARY = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _T5_VOCABULARY = (("tokenizer.json",), ("spiece.model",))
 
 
-def load(config: EngineConfig, checkpoint: Checkpoint, device: torch.device) -> FluxModel:
-    """All parts on `device` in the configured precision. Raises StartError that names the part, and its weights."""
+def load(config: EngineConfig, checkpoint: Checkpoint, device: torch.device, stages: Stages | None = None) -> FluxModel:
+    """All parts on `device`, as configured. Raises StartError that names the part, and its weights."""
     directory = checkpoint.directory
-    dtype: torch.dtype = getattr(torch, config.dtype)
-    clip_tokenizer = _tokenizer(CLIPTokenizer, directory, "tokenizer", _CLIP_VOCABULARY)
-    t5_tokenizer = _tokenizer(T5TokenizerFast, directory, "tokenizer_2", _T5_VOCABULARY)
-    clip = _weights(CLIPTextModel, directory, "text_encoder", dtype, device)
-    t5 = _weights(T5EncoderModel, directory, "text_encoder_2", dtype, device)
-    _check_tokenizer("tokenizer", clip_tokenizer, clip, longest=clip.config.max_position_embeddings)
-    _check_tokenizer("tokenizer_2", t5_tokenizer, t5)
-    parts = Parts(
-        transformer=_weights(FluxTransformer2DModel, directory, "transformer", dtype, device),
-        vae=_weights(AutoencoderKL, directory, "vae", dtype, device),
-        clip=clip,
-        t5=t5,
-        clip_tokenizer=clip_tokenizer,
-        t5_tokenizer=t5_tokenizer,
-        scheduler=checkpoint.scheduler,
-    )
+    stages = stages or Stages()
+    stages.total_bytes = sum(_file_bytes(config, directory, folder) for folder in _PARTS)
+    load = _Loader(config, directory, device, stages)
+    with stages.measure("load_text_encoders"):
+        clip_tokenizer = _tokenizer(CLIPTokenizer, directory, "tokenizer", _CLIP_VOCABULARY)
+        t5_tokenizer = _tokenizer(T5TokenizerFast, directory, "tokenizer_2", _T5_VOCABULARY)
+        clip = load.text_encoder(CLIPTextModel, "text_encoder")
+        t5 = load.text_encoder(T5EncoderModel, "text_encoder_2")
+        _check_tokenizer("tokenizer", clip_tokenizer, clip, longest=clip.config.max_position_embeddings)
+        _check_tokenizer("tokenizer_2", t5_tokenizer, t5)
+    with stages.measure("load_transformer"):
+        transformer = load.transformer()
+    with stages.measure("load_vae"):
+        vae = load.vae()
+    parts = Parts(transformer, vae, clip, t5, clip_tokenizer, t5_tokenizer, checkpoint.scheduler)
     return FluxModel(parts, _info(config, parts, device), device)
+
+
+class _Loader:
+    """Loads each part with its weights, and puts it where and how the configuration wants it."""
+
+    def __init__(self, config: EngineConfig, directory: Path, device: torch.device, stages: Stages) -> None:
+        self._config = config
+        self._directory = directory
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, config.dtype)
+        self._stages = stages
+
+    def text_encoder(self, kind: Any, folder: str) -> Any:
+        module = _weights(kind, self._directory, folder, self._dtype)
+        offloaded = self._config.offload != "none"
+        return self._done(folder, offload.by_layers(module, self._device) if offloaded else module.to(self._device))
+
+    def transformer(self) -> Any:
+        config, device = self._config, self._device
+        if config.quantize.form == "gguf":
+            module = _gguf(config, self._directory)
+        else:
+            how = quantize.arguments(config, device)
+            module = _weights(FluxTransformer2DModel, self._directory, "transformer", self._dtype, **how)
+        module = offload.by_blocks(module, device) if config.offload == "group" else module.to(device)
+        compilation.blocks(module, config)
+        return self._done("transformer", module)
+
+    def vae(self) -> Any:
+        config = self._config
+        module = _weights(AutoencoderKL, self._directory, "vae", self._dtype).to(self._device)
+        on_gpu = self._device.type == "cuda"
+        if on_gpu if config.vae_channels_last is None else config.vae_channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        if config.vae_tiling:
+            module.enable_tiling()
+        return self._done("vae", module)
+
+    def _done(self, folder: str, module: Any) -> Any:
+        self._stages.loaded(folder, _file_bytes(self._config, self._directory, folder))
+        return module
+
+
+def _file_bytes(config: EngineConfig, directory: Path, folder: str) -> int:
+    """Of the files that hold a part's weights."""
+    if folder == "transformer" and config.quantize.form == "gguf":
+        files = [Path(config.quantize.file)]
+    else:
+        files = list((directory / folder).glob("*.safetensors"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _info(config: EngineConfig, parts: Parts, device: torch.device) -> ModelInfo:
@@ -55,12 +107,33 @@ def _info(config: EngineConfig, parts: Parts, device: torch.device) -> ModelInfo
         guidance_embeds=guidance_embeds,
         dtype=config.dtype,
         device=str(device),
-        parameters=sum(weight.numel() for weight in parts.transformer.parameters()),
+        parameters=quantize.parameters(parts.transformer),
+        runtime=Runtime(
+            attention=attention.use(parts.transformer, config, device),
+            quantize=str(config.quantize),
+            compile=config.compile,
+            offload=config.offload,
+            tf32=config.tf32,
+            transformer_bytes=quantize.resident_bytes(parts.transformer),
+        ),
         **facts,
     )
 
 
-def _weights(kind: Any, directory: Path, folder: str, dtype: torch.dtype, device: torch.device) -> Any:
+def _gguf(config: EngineConfig, directory: Path) -> Any:
+    _require(directory, "transformer", (("config.json",),))
+    try:
+        module = quantize.from_gguf(config, directory)
+    except (KeyError, IndexError) as error:  # of diffusers, which looks for names of the weights that it knows
+        raise failure(f"{config.quantize}: these are not the weights of a FLUX transformer ({error})") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise failure(f"{config.quantize}: {first_line(error)}") from error
+    if missing := sorted(name for name, weight in module.named_parameters() if weight.is_meta):
+        raise failure(f"{config.quantize}: {len(missing)} weights are not in the file: {_named(missing)}")
+    return _frozen(module)
+
+
+def _weights(kind: Any, directory: Path, folder: str, dtype: torch.dtype, **how: Any) -> Any:
     _require(directory, folder, (("config.json",),))  # transformers would go on with a configuration of its own
     # transformers would say in its log alone which shapes differ; told to ignore them, it returns them.
     of_transformers = kind.__module__.startswith("transformers.")
@@ -74,6 +147,7 @@ def _weights(kind: Any, directory: Path, folder: str, dtype: torch.dtype, device
             local_files_only=True,
             output_loading_info=True,
             **tolerant,
+            **how,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise failure(f"{folder}: {_without_advice(first_line(error))}") from error
@@ -86,7 +160,11 @@ def _weights(kind: Any, directory: Path, folder: str, dtype: torch.dtype, device
     if not of_transformers and (surplus := sorted(report["unexpected_keys"])):
         where = "have no place in the model that config.json describes"
         raise failure(f"{folder}: {len(surplus)} weights {where}: {_named(surplus)}")
-    return module.eval().requires_grad_(requires_grad=False).to(device)
+    return _frozen(module)
+
+
+def _frozen(module: Any) -> Any:
+    return module.eval().requires_grad_(requires_grad=False)
 
 
 def _named(names: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What the device does next, over and over.
 
     inbox ─▶ take in what came ─▶ one turn: decode an image that has all its steps
-                   ▲                        else encode the prompt of an image that was chosen
+                   ▲                        else encode the prompts of images that were chosen
                    └────────────────────────else run one step over the chosen rows
 
 A turn is one thing done on the device; between any two, new images, cancellations and a new batch size are taken in.
@@ -39,6 +39,7 @@ from fluxpool_inference.values import Pace
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock, run_held
 from fluxpool_inference.worker.prompts import PromptCache
+from fluxpool_inference.worker.text import as_many_as
 
 if TYPE_CHECKING:
     from fluxpool_inference.worker.flux import Conditioning, Trajectory
@@ -105,6 +106,7 @@ class DeviceLoop:
         *,
         pace: Pace | None,
         prompt_cache_bytes: int,
+        prompts_together: int = 1,
         clock: Clock | None = None,
     ) -> None:
         self._inbox = inbox
@@ -113,6 +115,7 @@ class DeviceLoop:
         self._send = send
         self._pace = pace
         self._prompts: PromptCache[Conditioning] = PromptCache(prompt_cache_bytes)
+        self._prompts_together = prompts_together
         self._clock = clock or Clock()
         self._images: dict[int, Image] = {}
         self._denoising: DeadlineQueue[Image] = DeadlineQueue()
@@ -138,9 +141,9 @@ class DeviceLoop:
         if self._to_decode:
             self._decode(self._to_decode[0])
         elif rows := choose(self._denoising, self._limits):
-            unencoded = next((row for row in rows if not row.encoded), None)
-            if unencoded is not None:
-                self._encode(unencoded)
+            unencoded = [row for row in rows if not row.encoded]
+            if unencoded:
+                self._encode(self._together(unencoded))
             else:
                 self._step(rows)
 
@@ -170,25 +173,64 @@ class DeviceLoop:
         self._forget(image.number)
         self._send(Failed(image.number, message))
 
-    def _encode(self, image: Image) -> None:
-        request, bucket = image.order.request, image.bucket
+    def _together(self, images: list[Image]) -> list[Image]:
+        """The first image, and if its prompt must be computed, others of which this is true, to share the forward."""
+        tokens = images[0].bucket.text_tokens
+        if self._prompts.get(images[0].order.request.prompt, tokens) is not None:
+            return images[:1]
+        prompts: dict[str, Image] = {}
+        for image in images:
+            prompts.setdefault(image.order.request.prompt, image)
+        missing = [image for prompt, image in prompts.items() if self._prompts.get(prompt, tokens) is None]
+        return as_many_as(missing, self._prompts_together)
+
+    def _encode(self, images: list[Image]) -> None:
+        """Encode the prompts of images, several by one forward, and draw their noise. Each counts its share of it."""
         began = self._clock.now()
-        self._send(Started(image.number, began))
-        cached = self._prompts.get(request.prompt, bucket.text_tokens)
+        for image in images:
+            self._send(Started(image.number, began))
+        conditionings = self._encode_together(images)
+        done = self._clock.now()
+        share = (done - began) / len(images)
+        for image, conditioning in zip(images, conditionings, strict=True):
+            hit = self._begin(image, conditioning)
+            since, done = done - share, self._clock.now()
+            if hit is not None:
+                image.encode_seconds = done - began
+                self._send(Encoded(image.number, image.bucket, hit, done - since))
+
+    def _encode_together(self, images: list[Image]) -> "list[Conditioning | None]":
+        """The embeddings of different prompts by one forward; None for each if that fails, or if there is only one."""
+        if len(images) > 1:
+            prompts = [image.order.request.prompt for image in images]
+            outcome = self._try(lambda: self._model.encode(prompts, images[0].bucket.text_tokens))
+            if not isinstance(outcome, Failure):
+                return [*outcome]
+            logger.warning("text encoding of %d prompts failed: %s", len(prompts), outcome.message)
+        return [None] * len(images)
+
+    def _begin(self, image: Image, conditioning: "Conditioning | None") -> bool | None:
+        """Draw an image's noise, with its embeddings: those given, else remembered ones, else new ones.
+
+        Returns whether they were remembered; None if the image was given up.
+        """
+        request, tokens = image.order.request, image.bucket.text_tokens
+        cached = self._prompts.get(request.prompt, tokens) if conditioning is None else None
 
         def work() -> "Trajectory":
-            conditioning = cached
-            if conditioning is None:
-                conditioning = self._model.encode(request.prompt, bucket.text_tokens)
-                self._prompts.put(request.prompt, bucket.text_tokens, conditioning)
-            return self._model.begin(request, bucket, conditioning)
+            embedded = conditioning or cached
+            if embedded is None:
+                (embedded,) = self._model.encode([request.prompt], tokens)
+            if cached is None:
+                self._prompts.put(request.prompt, tokens, embedded)
+            return self._model.begin(request, image.bucket, embedded)
 
         trajectory = self._attempt(image, work, "text encoding")
-        if trajectory is not None:
-            image.trajectory = trajectory
-            image.encoded = True
-            image.encode_seconds = self._clock.now() - began
-            self._send(Encoded(image.number, bucket, cached is not None, image.encode_seconds))
+        if trajectory is None:
+            return None
+        image.trajectory = trajectory
+        image.encoded = True
+        return cached is not None
 
     def _step(self, rows: list[Image]) -> None:
         failure = self._try(partial(self._run_step, rows))

@@ -1,7 +1,6 @@
 """From a configuration to a warm model: check, load, warm up. What goes wrong is a StartError with a sentence."""
 
 import logging
-import time
 from dataclasses import dataclass
 
 import diffusers
@@ -9,33 +8,33 @@ import torch
 import transformers
 
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
-from fluxpool_inference.worker import checkpoint, device, loading
+from fluxpool_inference.worker import checkpoint, compilation, device, loading, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.pacing import Clock
-from fluxpool_inference.worker.warm_up import WarmUp, warm_up
+from fluxpool_inference.worker.stages import Stages
+from fluxpool_inference.worker.warm_up import WarmUp, first_steps, warm_up
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A model that is ready to serve. `stages` are seconds of `load` and `warm_up`."""
+    """A model that is ready to serve."""
 
     model: FluxModel
     warm: WarmUp
     device_uuid: str | None
-    stages: dict[str, float]
 
 
-def start(config: EngineConfig) -> Started:
-    """Load and warm up. Raises StartError."""
+def start(config: EngineConfig, stages: Stages) -> Started:
+    """Load and warm up, and count the time of each stage. Raises StartError."""
     torch.set_num_threads(config.threads or max(1, device.cpu_threads() // config.workers))
     _quieten_libraries()
-    began = time.monotonic()
     hardware = device.pick(config)
-    model = _load(config, hardware)
-    loaded = time.monotonic()
-    warm = _warm_up(model, config)
-    stages = {"load": loaded - began, "warm_up": time.monotonic() - loaded}
-    return Started(model, warm, device.uuid(hardware), stages)
+    for check in (quantize.check, compilation.check, offload.check):
+        check(config, hardware)
+    device.set_precision(config)
+    model = _load(config, hardware, stages)
+    warm = _warm_up(model, config, stages)
+    return Started(model, warm, device.uuid(hardware))
 
 
 def _quieten_libraries() -> None:
@@ -49,19 +48,25 @@ def _quieten_libraries() -> None:
         theirs.propagate = True
 
 
-def _load(config: EngineConfig, hardware: torch.device) -> FluxModel:
+def _load(config: EngineConfig, hardware: torch.device, stages: Stages) -> FluxModel:
     try:
-        return loading.load(config, checkpoint.find(config), hardware)
+        with stages.measure("fetch"):
+            found = checkpoint.find(config)
+        return loading.load(config, found, hardware, stages)
     except (RuntimeError, MemoryError) as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"the weights of {config.model!r} in {config.dtype}") from error
         raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
 
 
-def _warm_up(model: FluxModel, config: EngineConfig) -> WarmUp:
+def _warm_up(model: FluxModel, config: EngineConfig, stages: Stages) -> WarmUp:
     size = f"{config.default_width}x{config.default_height}"
     try:
-        return warm_up(model, config, Clock())
+        if config.compile != "off":
+            with stages.measure("compile"):
+                first_steps(model, config)
+        with stages.measure("warm_up"):
+            return warm_up(model, config, Clock())
     except Exception as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"one image of the default size {size}") from error

@@ -14,6 +14,7 @@ from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, StepCurv
 from fluxpool_inference.values import EngineConfig, ImageRequest
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.text import prompts_together
 
 _RUNS = 5
 _ENOUGH_SECONDS = 1.0
@@ -22,16 +23,23 @@ _PROMPT = "a photograph of a lighthouse at dawn"
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """The calibration, and how many rows of its bucket memory held: None if it held all that were tried."""
+    """What was found out.
+
+    Attributes:
+        calibration: What stages cost.
+        rows_held: How many rows of the calibration's bucket memory held; None if it held all that were tried.
+        prompts_together: See `text.prompts_together`.
+    """
 
     calibration: Calibration
     rows_held: int | None
+    prompts_together: int = 1
 
 
 def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
     """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
-    bucket = Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
-    encode_seconds = _median(lambda: model.encode(_PROMPT, bucket.text_tokens), clock)
+    bucket = _default_bucket(model, config)
+    encode_seconds = _median(lambda: model.encode([_PROMPT], bucket.text_tokens), clock)
     steps = _Steps(model, bucket)
     samples: list[tuple[int, float]] = []
     rows_held = None
@@ -56,7 +64,19 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
             pace=config.pace,
         ),
         rows_held,
+        prompts_together(model, bucket.text_tokens, config.batch_size_max),
     )
+
+
+def first_steps(model: Denoiser, config: EngineConfig) -> None:
+    """Run a step of one row and one of two, between which compilers tell apart. Raises what the model raises."""
+    steps = _Steps(model, _default_bucket(model, config))
+    for rows in range(1, min(2, config.batch_size_max) + 1):
+        steps.run(rows)
+
+
+def _default_bucket(model: Denoiser, config: EngineConfig) -> Bucket:
+    return Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
 
 
 class _Steps:
@@ -65,7 +85,7 @@ class _Steps:
     def __init__(self, model: Denoiser, bucket: Bucket) -> None:
         self._model = model
         self._bucket = bucket
-        self._conditioning = model.encode(_PROMPT, bucket.text_tokens)
+        (self._conditioning,) = model.encode([_PROMPT], bucket.text_tokens)
         width, height = 16 * bucket.width, 16 * bucket.height
         self._request = ImageRequest(_PROMPT, width, height, steps=1, guidance=None, seed=0)
 

@@ -1,0 +1,53 @@
+"""How many prompts the text encoders take in one forward.
+
+A prompt's embedding is remembered, and an image must not depend on who waited beside it when its prompt was encoded. So
+prompts share a forward only in numbers at which the device computes each as it does alone, bit by bit, which is found
+out at start: kernels are chosen by the shapes of their operands, and those do not depend on what the prompts say.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from fluxpool_inference.worker.denoiser import Denoiser
+
+if TYPE_CHECKING:
+    from fluxpool_inference.worker.flux import Conditioning
+
+_MOST = 8
+_PROMPTS = tuple(f"a photograph of {what} at dawn" for what in ("a fox", "two boats", "rain", "a very old oak tree"))
+
+T = TypeVar("T")
+
+
+def prompts_together(model: Denoiser, text_tokens: int, most: int) -> int:
+    """The largest power of two, at most 8 and `most`, up to which each gives the same as one by one; at least 1.
+
+    Raises what the model raises on one prompt; out of memory on more is no error.
+    """
+    alone = [model.encode([prompt], text_tokens)[0] for prompt in _PROMPTS]
+    together = 1
+    while 2 * together <= min(most, _MOST) and _same(model, text_tokens, alone, 2 * together):
+        together *= 2
+    return together
+
+
+def _same(model: Denoiser, text_tokens: int, alone: "list[Conditioning]", prompts: int) -> bool:
+    try:
+        found = model.encode([_PROMPTS[k % len(_PROMPTS)] for k in range(prompts)], text_tokens)
+    except Exception as error:
+        if not model.is_out_of_memory(error):
+            raise
+        out_of_memory = True
+    else:
+        out_of_memory = False
+    if out_of_memory:
+        model.recover()
+        return False
+    return all(one.equals(alone[k % len(alone)]) for k, one in enumerate(found))
+
+
+def as_many_as(waiting: list[T], together: int) -> list[T]:
+    """The first of `waiting`: the largest power of two of them, at most `together`, which is one."""
+    size = 1
+    while 2 * size <= min(len(waiting), together):
+        size *= 2
+    return waiting[:size]
