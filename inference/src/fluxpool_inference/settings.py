@@ -271,11 +271,11 @@ class ServeSettings(BaseSettings):
         hub = os.environ.get(contract.ENV_HF_HOME)
         return str(Path(hub, "fluxpool")) if hub else None
 
-    def _compile_cache(self) -> Path | None:
+    def _compile_cache(self) -> str | None:
         """The directory that was asked for, else one beside the other things that a restarted server should know."""
         if self.compile_cache is not None:
-            return self.compile_cache
-        return Path(self._cache_dir, "compile") if self._cache_dir else None
+            return str(self.compile_cache)
+        return str(Path(self._cache_dir, "compile")) if self._cache_dir else None
 
     def engine_config(self) -> EngineConfig:
         """What the engine needs of this. The hub token comes from `HF_TOKEN`: a secret is no flag."""

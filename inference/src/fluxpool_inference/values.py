@@ -6,7 +6,6 @@ machine; a duration ends in `_seconds`. Work is in work-seconds: what one row al
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal, get_args
 
 Precision = Literal["bfloat16", "float16", "float32"]
@@ -193,7 +192,7 @@ class EngineConfig:
     prompt_cache_bytes: int = 256 * 1024 * 1024
     quantize: Quantize = Quantize("none")
     compile: CompileMode = "off"
-    compile_cache: Path | None = None
+    compile_cache: str | None = None
     offload: OffloadMode = "none"
     attention: AttentionBackend | Literal["auto"] = "auto"
     tf32: bool = False

@@ -60,7 +60,7 @@ def variable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("variable")
 def test_blocks_are_compiled_whole_for_all_shapes_into_the_configured_cache(tmp_path: Path) -> None:
     transformer, cache = Blocks(), tmp_path / "a" / "cache"
-    compilation.blocks(transformer, EngineConfig("m", compile="blocks", compile_cache=cache))
+    compilation.blocks(transformer, EngineConfig("m", compile="blocks", compile_cache=str(cache)))
     assert transformer.options == {"fullgraph": True, "dynamic": True}
     assert cache.is_dir()
     assert compilation.os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(cache)
@@ -69,7 +69,7 @@ def test_blocks_are_compiled_whole_for_all_shapes_into_the_configured_cache(tmp_
 @pytest.mark.usefixtures("variable")
 def test_off_compiles_nothing() -> None:
     transformer = Blocks()
-    compilation.blocks(transformer, EngineConfig("m", compile_cache=Path("/proc/none")))
+    compilation.blocks(transformer, EngineConfig("m", compile_cache="/proc/none"))
     assert transformer.options == {}
 
 
@@ -77,7 +77,7 @@ def test_off_compiles_nothing() -> None:
 @pytest.mark.parametrize("cache", ["/proc/none/cache", "/proc/version"])
 def test_a_cache_that_cannot_be_made_is_named(cache: str) -> None:
     with pytest.raises(StartError, match=f"compile_cache: {cache} cannot be made a directory"):
-        compilation.blocks(Blocks(), EngineConfig("m", compile="blocks", compile_cache=Path(cache)))
+        compilation.blocks(Blocks(), EngineConfig("m", compile="blocks", compile_cache=str(cache)))
 
 
 # ---- the real compiler, which takes a minute on two cores
@@ -92,7 +92,7 @@ def fresh_compiler(variable: None) -> Iterator[None]:
 
 def compiled(dev_model: Path, dev: Comparison, cache: Path, quantize: str = "none") -> Comparison:
     """Warm as a start leaves it, with 64x64 the default size."""
-    model = load(dev_model, compile="blocks", compile_cache=cache, quantize=Quantize(quantize))  # type: ignore[arg-type]
+    model = load(dev_model, compile="blocks", compile_cache=str(cache), quantize=Quantize(quantize))  # type: ignore[arg-type]
     config = EngineConfig("m", default_width=64, default_height=64)
     first_steps(model, config)
     return Comparison(model, dev.stock)

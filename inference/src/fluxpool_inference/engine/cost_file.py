@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 _WITHOUT_EFFECT = frozenset(
     {
-        *("batch_size", "batch_size_min", "cache_dir", "drain_seconds", "log_format", "log_level", "max_images"),
+        *("batch_size", "batch_size_min", "cache_dir", "compile_cache", "drain_seconds", "log_format", "log_level"),
+        "max_images",
         *("max_pixels", "max_queue_seconds", "max_steps", "max_waiting", "prompt_cache_bytes", "token"),
         "watchdog_seconds",
     }

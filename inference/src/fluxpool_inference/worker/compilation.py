@@ -36,7 +36,7 @@ def blocks(transformer: Any, config: EngineConfig) -> None:
     if config.compile == "off":
         return
     if config.compile_cache is not None:
-        os.environ[_CACHE_VARIABLE] = str(_directory(config.compile_cache))
+        os.environ[_CACHE_VARIABLE] = str(_directory(Path(config.compile_cache)))
     transformer.compile_repeated_blocks(fullgraph=True, dynamic=True)
 
 
