@@ -41,6 +41,11 @@ def at_most(name: str, bound: float, value: float | None) -> Aim:
     return Aim(name, f"<= {bound:g}", value, met=value is not None and value <= bound)
 
 
+def at_least(name: str, bound: float, value: float | None) -> Aim:
+    """A figure that should not be less; nothing measured is not met."""
+    return Aim(name, f">= {bound:g}", value, met=value is not None and value >= bound)
+
+
 def reported(name: str, value: float | None) -> Aim:
     """A figure without an aim."""
     return Aim(name, REPORTED, value)

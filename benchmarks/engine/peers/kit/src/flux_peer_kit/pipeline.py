@@ -9,7 +9,7 @@ from PIL.Image import Image
 from flux_peer_kit.contract import ImageRequest
 from flux_peer_kit.settings import Settings
 
-_WARM = ImageRequest("a photograph of a lighthouse at dawn", 64, 64, 2, 0)
+_WARM = ImageRequest("a lighthouse", 64, 64, 2, 0)
 
 
 class Pipeline:
