@@ -26,7 +26,7 @@ sys.path[:0] = [str(HERE.parent)]
 
 from comparison import measure, overload, results, sides  # noqa: E402 - after the path
 from comparison.cells import CELLS, Cell, Model  # noqa: E402
-from comparison.measure import Cpus, Stage  # noqa: E402
+from comparison.measure import Stage  # noqa: E402
 from comparison.sides import Setup  # noqa: E402
 
 QUICK_OVERLOAD_SECONDS = 2.0
@@ -37,10 +37,9 @@ async def main(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="engine-quick-")) if options.quick else results.RAW
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    cpus = Cpus(options.server_cpus, options.client_cpus)
     for setup, cells in _groups(options):
         names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
-        async with measure.stage(names, setup, cpus, logs) as on:
+        async with measure.stage(names, setup, logs) as on:
             for cell in cells:
                 await _cell(on, cell.shortened() if options.quick else cell, options, folder)
     return 0
@@ -50,16 +49,26 @@ def _groups(options: argparse.Namespace) -> list[tuple[Setup, list[Cell]]]:
     """Cells that the same processes can carry, so that these are started once."""
     chosen = [cell for cell in CELLS if not options.cells or cell.name in options.cells]
     chosen.sort(key=lambda cell: (cell.model, cell.rows, cell.overload))
-    by_setup = groupby(chosen, key=lambda cell: Setup(_model(cell.model), cell.rows, options.threads, cell.overload))
-    return [(setup, list(cells)) for setup, cells in by_setup]
+    return [(setup, list(cells)) for setup, cells in groupby(chosen, key=lambda cell: _setup(cell, options))]
+
+
+def _setup(cell: Cell, options: argparse.Namespace) -> Setup:
+    return Setup(
+        model=_model(cell.model),
+        rows=cell.rows,
+        threads=options.threads,
+        device_cpus=options.device_cpus,
+        host_cpus=options.host_cpus,
+        overload=cell.overload,
+    )
 
 
 async def _cell(on: Stage, cell: Cell, options: argparse.Namespace, folder: Path) -> None:
     kept = results.load(cell.name, folder)["rounds"] if options.more else []
     conditions = {
         "torch_threads": options.threads,
-        "server_cpus": len(options.server_cpus),
-        "client_cpus": len(options.client_cpus),
+        "device_cpus": len(options.device_cpus),
+        "host_cpus": len(options.host_cpus),
     }
     async for one in _rounds(on, cell, len(kept), options):
         kept.append(one)
@@ -119,8 +128,8 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--more", action="store_true", help="add the rounds to those that are there already")
     parser.add_argument("--quick", action="store_true", help="one short round of each cell; records nothing")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on every side (default 1)")
-    parser.add_argument("--server-cpus", type=_cpus, default=_cpus("0"), metavar="N[,N…]", help="default 0")
-    parser.add_argument("--client-cpus", type=_cpus, default=_cpus("1"), metavar="N[,N…]", help="default 1")
+    parser.add_argument("--device-cpus", type=_cpus, default=_cpus("0"), metavar="N[,N…]", help="default 0")
+    parser.add_argument("--host-cpus", type=_cpus, default=_cpus("1"), metavar="N[,N…]", help="default 1")
     parser.add_argument("--peers", action="store_true", help="make the peers' environments, and end")
     options = parser.parse_args(arguments)
     if unknown := set(options.cells) - {cell.name for cell in CELLS}:

@@ -1,4 +1,4 @@
-"""Runs cells: in each round every side once, in turn, alone on its CPUs while all others stand still.
+"""Runs cells: in each round every side once, in turn, alone while all others stand still.
 
 The order of the sides rotates from round to round, so that a drift of the machine, or whoever else is on it, meets all
 of them alike. All sides of a round get the same requests; no two rounds have a prompt in common.
@@ -21,14 +21,6 @@ from fluxpool_bench.workload import Kind, Request, Workload
 
 SEEDS_PER_RUN = 10_000
 _WARM_SEED = 10**8
-
-
-@dataclass(frozen=True, slots=True)
-class Cpus:
-    """Where the side that is measured runs, and where the load generator does."""
-
-    servers: frozenset[int]
-    client: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +93,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(names: Sequence[str], setup: Setup, cpus: Cpus, logs: Path) -> AsyncIterator[Stage]:
+async def stage(names: Sequence[str], setup: Setup, logs: Path) -> AsyncIterator[Stage]:
     """Start sides side by side on all CPUs, and end them all at the end."""
     everywhere = os.sched_getaffinity(0)
     members: dict[str, Side] = {}
@@ -110,10 +102,10 @@ async def stage(names: Sequence[str], setup: Setup, cpus: Cpus, logs: Path) -> A
             members[name] = sides.start(name, setup, logs)
             stack.callback(processes.end, members[name].pid)
             await members[name].ready()
-            processes.pin(members[name].pid, cpus.servers)
+            sides.pin(name, members[name].pid, setup)
             processes.pause(members[name].pid)
         stack.callback(os.sched_setaffinity, 0, everywhere)
-        os.sched_setaffinity(0, cpus.client)
+        os.sched_setaffinity(0, setup.host_cpus)
         yield Stage(members, setup.rows)
 
 

@@ -29,11 +29,16 @@ def _parents() -> Iterator[tuple[int, int]]:
             yield int(entry.name), int(stat.rpartition(")")[2].split()[1])
 
 
-def pin(pid: int, cpus: Iterable[int]) -> None:
-    """Let every thread of the tree run on these CPUs only; threads to come inherit it."""
+def running(pid: int, module: str) -> list[int]:
+    """Those of the tree whose command line names a module."""
+    return [one for one in tree(pid) if module.encode() in (PROC / str(one) / "cmdline").read_bytes().split(b"\0")]
+
+
+def pin(pids: Iterable[int], cpus: Iterable[int]) -> None:
+    """Let every thread of these processes run on these CPUs only; threads to come inherit it."""
     allowed = set(cpus)
-    for process in tree(pid):
-        for task in (PROC / str(process) / "task").iterdir():
+    for pid in pids:
+        for task in (PROC / str(pid) / "task").iterdir():
             os.sched_setaffinity(int(task.name), allowed)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from comparison import processes
 from comparison.cells import BARE, LOCK, MAX_QUEUE_SECONDS, OURS, POOL, TEXT_TOKENS
 from fluxpool_bench.client import Outcome, Record, Target
 from fluxpool_bench.runner import closed_loop, open_loop
@@ -36,12 +37,16 @@ class Setup:
         model: Directory of the pipeline.
         rows: Most images of one batch.
         threads: Of torch, in each process that computes.
+        device_cpus: Stand for the device: calls of the model run there, and nothing else does.
+        host_cpus: For all else: HTTP, queues, PNGs, and the load generator.
         overload: Whether more will come than can be done.
     """
 
     model: Path
     rows: int
     threads: int
+    device_cpus: frozenset[int]
+    host_cpus: frozenset[int]
     overload: bool = False
 
 
@@ -135,6 +140,16 @@ def start(name: str, setup: Setup, logs: Path) -> Side:
     return Server(command, _peer_options(name, setup, port), port, log)
 
 
+def pin(name: str, pid: int, setup: Setup) -> None:
+    """Put a side that does nothing onto the host's CPUs, and our worker onto the device's.
+
+    A peer's kit puts the thread that calls the pipeline there for as long as the call takes.
+    """
+    processes.pin(processes.tree(pid), setup.host_cpus)
+    if name == OURS:
+        processes.pin(processes.running(pid, "fluxpool_inference.worker"), setup.device_cpus)
+
+
 def projects() -> list[Path]:
     """The peers' uv projects."""
     return sorted({HERE / folder for folder, _ in _PEERS.values()})
@@ -186,6 +201,7 @@ def _peer_options(name: str, setup: Setup, port: int) -> dict[str, str]:
         "TEXT_TOKENS": TEXT_TOKENS,
         "THREADS": setup.threads,
         "PIPELINES": POOL_SIZE if name == POOL else 1,
+        "DEVICE_CPUS": ",".join(map(str, sorted(setup.device_cpus))),
     }
     return {f"PEER_{name}": str(value) for name, value in options.items()} | {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -18,6 +18,7 @@ class Settings:
         text_tokens: T5 tokens of a prompt.
         threads: Of torch, in each process that has a pipeline.
         pipelines: Copies, where a design has several.
+        device_cpus: Where calls of the pipeline run, as if they were the device.
     """
 
     model: Path
@@ -27,6 +28,7 @@ class Settings:
     text_tokens: int
     threads: int
     pipelines: int
+    device_cpus: frozenset[int]
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -43,4 +45,5 @@ class Settings:
             text_tokens=int(read("TEXT_TOKENS")),
             threads=int(read("THREADS")),
             pipelines=int(read("PIPELINES")),
+            device_cpus=frozenset(int(cpu) for cpu in read("DEVICE_CPUS").split(",")),
         )
