@@ -1,6 +1,6 @@
 """Compares `fluxpool-inference serve` with its peers, side by side. Recorded in `benchmarks/results/engine.json`.
 
-    make env-inference env-tests
+    make envs
     tests/.venv/bin/python benchmarks/engine/compare.py --peers      the peers' environments, as locked
     tests/.venv/bin/python benchmarks/engine/compare.py              every cell, ten rounds each
     tests/.venv/bin/python benchmarks/engine/compare.py mixed_steps --rounds 5 --more     add rounds to a cell

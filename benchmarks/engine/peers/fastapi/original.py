@@ -1,12 +1,12 @@
 """The design that fluxpool began from, in its two modes: one pipeline behind a lock, or a pool of pipelines.
 
-The first is the pool of one. A request checks a pipeline out, makes its image alone, and releases it; FastAPI runs
-each handler in a thread. PNGs are encoded after the release, so that they hold nothing up.
+The first is the pool of one. A request checks a pipeline out, in the order of arrival, has its image made alone in a
+thread, and releases it. PNGs are encoded after the release, so that they hold nothing up.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -20,18 +20,18 @@ class Pool:
     """Pipelines, each used by one request at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._free: SimpleQueue[Pipeline] = SimpleQueue()
+        self._free: asyncio.Queue[Pipeline] = asyncio.Queue()
         for _ in range(settings.pipelines):
-            self._free.put(Pipeline(settings))
+            self._free.put_nowait(Pipeline(settings))
 
-    @contextmanager
-    def checkout(self) -> Iterator[Pipeline]:
+    @asynccontextmanager
+    async def checkout(self) -> AsyncIterator[Pipeline]:
         """A pipeline, as soon as one is free, and its release at the end."""
-        pipeline = self._free.get()
+        pipeline = await self._free.get()
         try:
             yield pipeline
         finally:
-            self._free.put(pipeline)
+            self._free.put_nowait(pipeline)
 
 
 def application(pool: Pool) -> FastAPI:
@@ -39,11 +39,11 @@ def application(pool: Pool) -> FastAPI:
     app = FastAPI()
 
     @app.post(PATH)
-    def generate(body: dict[str, Any]) -> dict[str, Any]:
+    async def generate(body: dict[str, Any]) -> dict[str, Any]:
         request = ImageRequest.parse(body)
-        with pool.checkout() as pipeline:
-            (image,) = pipeline.batch([request])
-        return reply(image)
+        async with pool.checkout() as pipeline:
+            (image,) = await asyncio.to_thread(pipeline.batch, [request])
+        return await asyncio.to_thread(reply, image)
 
     return app
 
