@@ -22,7 +22,7 @@ SAME = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "pill
 
 def sample(throughput: float, p50: float, short: float | None = None) -> dict[str, Any]:
     kinds = {"64x64, 28 steps": p50} if short is None else {"64x64, 4 steps": short, "64x64, 28 steps": p50}
-    return {"throughput": throughput, "p50": p50, "p99": 2 * p50, "p50_by_kind": kinds}
+    return {"throughput": throughput, "p50": p50, "p99": 2 * p50, "p50_by_kind": kinds, "failed": 0}
 
 
 def rounds(**sides: dict[str, Any]) -> list[dict[str, Any]]:
@@ -91,9 +91,9 @@ def test_only_cells_with_enough_pairs_are_recorded(tmp_path: Path, monkeypatch: 
     recorded = []
     monkeypatch.setattr(results, "record", lambda name, part: recorded.append(part))
     measured = rounds(ours=sample(13, 9, short=1), mosec=sample(10, 9, short=4))
-    results.save("mixed_steps", {"cell": {"rows": 8}, "rounds": measured[:9]}, tmp_path)
+    results.save("mixed_steps", {"cell": {"figures": ["throughput", "short"]}, "rounds": measured[:9]}, tmp_path)
     assert results.compose(tmp_path) == []
-    results.save("mixed_steps", {"cell": {"rows": 8}, "rounds": measured}, tmp_path)
+    results.save("mixed_steps", {"cell": {"figures": ["throughput", "short"]}, "rounds": measured}, tmp_path)
     assert len(results.compose(tmp_path)) == 2
     (part,) = recorded
     (comparison, *_) = part.figures["cells"]["mixed_steps"]["comparisons"]

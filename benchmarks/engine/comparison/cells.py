@@ -61,7 +61,14 @@ class Cell:
             "load": str(self.load),
             "requests": self.requests,
             "kinds": [kind.name for kind in self.kinds],
+            "figures": list(self.figures),
         }
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """What is compared: how much a closed loop got done, and how long requests took; `short` are the shortest."""
+        mixed = ("short",) if len({kind.steps for kind in self.kinds}) > 1 else ()
+        return (*(("throughput",) if isinstance(self.load, Closed) else ()), "p50", "p99", *mixed)
 
     def shortened(self) -> "Cell":
         """The same with as few requests as show that it works."""

@@ -14,7 +14,7 @@ from typing import Any
 from record import Aim, Part, record
 
 from comparison import figures
-from comparison.cells import CELLS
+from comparison.cells import BARE, CELLS
 
 ROOT = Path(__file__).resolve().parents[3]
 RAW = ROOT / "out" / "engine"
@@ -72,17 +72,20 @@ def _aims(family: str, rounds: Mapping[str, figures.Rounds]) -> Iterator[Aim]:
 
 
 def _cell(document: Mapping[str, Any]) -> dict[str, Any]:
-    rounds = document["rounds"]
+    cell, rounds = document["cell"], document["rounds"]
     if "peak" in rounds[0]:
-        return {**document["cell"], "rounds": [{key: one[key] for key in one if key != "waits"} for one in rounds]}
-    names = dict.fromkeys(name for one in rounds for name in one)
-    medians = {name: _median([one[name] for one in rounds if name in one]) for name in names}
-    return {**document["cell"], "sides": medians, "comparisons": list(figures.comparisons(rounds)), "rounds": rounds}
+        return {**cell, "rounds": [{key: one[key] for key in one if key != "waits"} for one in rounds]}
+    sides = {}
+    for name in dict.fromkeys(name for one in rounds for name in one):
+        samples = [one[name] for one in rounds if name in one]
+        failed = sum(sample["failed"] for sample in samples)
+        sides[name] = _medians(samples, cell["figures"] if name != BARE else ["throughput"]) | {"failed": failed}
+    return {**cell, "sides": sides, "comparisons": list(figures.comparisons(rounds, cell["figures"])), "rounds": rounds}
 
 
-def _median(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _medians(samples: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
     found = {}
-    for name in ("throughput", "p50", "p99", "short"):
+    for name in names:
         values = [value for sample in samples if (value := figures.figure(sample, name)) is not None]
         if values:
             found[name] = round(statistics.median(values), 5)

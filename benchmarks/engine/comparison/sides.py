@@ -131,13 +131,15 @@ def start(name: str, setup: Setup, logs: Path) -> Side:
     log = logs / f"{name.replace(', ', '-').replace(' ', '-')}.log"
     if name == OURS:
         port = free_port()
-        return Server([_python(INFERENCE), "-m", "fluxpool_inference", "serve"], _our_options(setup, port), port, log)
+        command = [_python(INFERENCE), "-m", "fluxpool_inference", "serve"]
+        return Server(command, _our_options(setup, port) | _threads(setup), port, log)
     folder, script = _PEERS[name]
     if name == BARE:
-        return BareLoop([_python(HERE / folder), "-m", script], _peer_options(name, setup, port=0), log)
+        command = [_python(HERE / folder), "-m", script]
+        return BareLoop(command, _peer_options(name, setup, port=0) | _threads(setup), log)
     port = free_port()
     command = [_python(HERE / folder), str(HERE / folder / script)]
-    return Server(command, _peer_options(name, setup, port), port, log)
+    return Server(command, _peer_options(name, setup, port) | _threads(setup), port, log)
 
 
 def pin(name: str, pid: int, setup: Setup) -> None:
@@ -207,6 +209,11 @@ def _peer_options(name: str, setup: Setup, port: int) -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }
+
+
+def _threads(setup: Setup) -> dict[str, str]:
+    """Of OpenMP and MKL, which keep a number for each thread that calls them: torch sets that of some threads only."""
+    return {f"{library}_NUM_THREADS": str(setup.threads) for library in ("OMP", "MKL")}
 
 
 def _spawn(
