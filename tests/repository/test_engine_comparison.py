@@ -3,7 +3,8 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from comparison import figures, measure, processes, results  # noqa: E402 - afte
 from comparison.cells import BARE, CELLS, LOCK, OURS, POOL, SERVERS  # noqa: E402 - after the path
 
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
+from fluxpool_bench.session import Load  # noqa: E402
+from fluxpool_bench.workload import Request  # noqa: E402
 
 SAME = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "pillow")
 
@@ -161,6 +164,41 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+class Sleeper:
+    """A side that answers once it alone, of all sides, runs."""
+
+    def __init__(self, name: str, pids: dict[int, str]) -> None:
+        self._process = subprocess.Popen(["sleep", "60"])
+        self.pid, self.log = self._process.pid, Path()
+        self._name, self._pids = name, pids
+        pids[self.pid] = name
+
+    async def ready(self) -> None:
+        pass
+
+    async def run(self, load: Load, requests: Sequence[Request]) -> list[Record]:
+        until(lambda: {name for pid, name in self._pids.items() if state(pid) != "T"} == {self._name})
+        return [Record(one.index, one.kind.name, 0, 0, 1, Outcome.OK, 1, 1) for one in requests]
+
+    def end(self) -> None:
+        processes.end(self.pid)
+        self._process.wait()
+
+
+async def test_while_one_side_is_measured_the_others_stand_still() -> None:
+    cell = replace(next(cell for cell in CELLS if cell.name == "mixed_steps"), sides=("a", "b"), requests=5)
+    pids: dict[int, str] = {}
+    members = {name: Sleeper(name, pids) for name in cell.sides}
+    try:
+        for member in members.values():
+            processes.pause(member.pid)
+        measured = [one async for one in measure.rounds(measure.Stage(members, rows=4), cell, first=3, count=2)]
+    finally:
+        for member in members.values():
+            member.end()
+    assert [list(one) for one in measured] == [["a", "b"], ["a", "b"]]
 
 
 @pytest.mark.parametrize("peer", ["kit", "fastapi", "mosec", "litserve"])
