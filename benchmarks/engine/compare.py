@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,11 @@ async def main(options: argparse.Namespace) -> int:
 
 def _groups(options: argparse.Namespace) -> list[tuple[Setup, list[Cell]]]:
     """Cells that the same processes can carry, so that these are started once."""
-    chosen = [cell for cell in CELLS if not options.cells or cell.name in options.cells]
-    chosen.sort(key=lambda cell: (cell.model, cell.rows, cell.overload))
-    return [(setup, list(cells)) for setup, cells in groupby(chosen, key=lambda cell: _setup(cell, options))]
+    groups: dict[Setup, list[Cell]] = {}
+    for cell in CELLS:
+        if not options.cells or cell.name in options.cells:
+            groups.setdefault(_setup(cell, options), []).append(cell)
+    return list(groups.items())
 
 
 def _setup(cell: Cell, options: argparse.Namespace) -> Setup:
@@ -111,6 +112,7 @@ def _model(model: Model) -> Path:
 
 
 def _install_peers() -> int:
+    """The environments that `sides` starts, as locked."""
     uv = shutil.which("uv") or str(results.ROOT / ".tools" / "bin" / "uv")
     for project in sides.projects():
         subprocess.run([uv, "sync", "--locked", "--compile-bytecode", "--project", str(project)], check=True)
@@ -131,6 +133,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device-cpus", type=_cpus, default=_cpus("0"), metavar="N[,N…]", help="default 0")
     parser.add_argument("--host-cpus", type=_cpus, default=_cpus("1"), metavar="N[,N…]", help="default 1")
     parser.add_argument("--peers", action="store_true", help="make the peers' environments, and end")
+    parser.add_argument("--record", action="store_true", help="record what has been measured already, and end")
     options = parser.parse_args(arguments)
     if unknown := set(options.cells) - {cell.name for cell in CELLS}:
         parser.error(f"there is no cell {min(unknown)!r}")
@@ -140,4 +143,9 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 if __name__ == "__main__":
     chosen = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a time limit, too, leaves no process behind
-    sys.exit(_install_peers() if chosen.peers else asyncio.run(main(chosen)))
+    if chosen.peers:
+        sys.exit(_install_peers())
+    if chosen.record:
+        print("\n".join(results.compose()))
+        sys.exit()
+    sys.exit(asyncio.run(main(chosen)))

@@ -14,7 +14,7 @@ TOP = Path(__file__).parents[2]
 sys.path[:0] = [str(TOP / "benchmarks"), str(TOP / "benchmarks" / "engine")]
 
 from comparison import figures, measure, processes, results  # noqa: E402 - after the path
-from comparison.cells import BARE, CELLS, LOCK, OURS, POOL, SERVERS  # noqa: E402 - after the path
+from comparison.cells import BARE, CELLS, LOCK, OURS, POOL, SERVERS, TEXT_TOKENS  # noqa: E402 - after the path
 
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Load  # noqa: E402
@@ -117,11 +117,11 @@ def test_every_side_has_every_place_in_the_order_and_its_neighbours_change_sides
     assert {order[0] for order in orders} == {order[-1] for order in orders} == set(names)
 
 
-def test_all_sides_of_a_round_get_the_same_requests_and_no_prompt_comes_twice() -> None:
-    for cell in CELLS:
-        drawn = [request for number in range(3) for request in measure.draw(cell, number)]
-        assert len({request.prompt for request in drawn}) == len(drawn)
-        assert measure.draw(cell, 1) == measure.draw(cell, 1)
+def test_all_sides_of_a_round_get_the_same_requests_and_no_prompt_comes_twice_in_any_cell() -> None:
+    drawn = [request for cell in CELLS for number in range(3) for request in measure.draw(cell, number)]
+    assert len({request.prompt for request in drawn}) == len(drawn)
+    assert all(len(request.prompt) < TEXT_TOKENS for request in drawn), "a letter is a token"
+    assert measure.draw(CELLS[0], 1) == measure.draw(CELLS[0], 1)
 
 
 def test_a_sample_knows_the_median_of_each_kind_and_the_first_failure() -> None:

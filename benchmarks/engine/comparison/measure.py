@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from comparison import processes, sides
-from comparison.cells import Cell
+from comparison.cells import CELLS, Cell
 from comparison.sides import Setup, Side
 from fluxpool_bench.client import Outcome, Record
 from fluxpool_bench.session import Closed, Load, Open
 from fluxpool_bench.summary import summarize
 from fluxpool_bench.workload import Kind, Request, Workload
 
-SEEDS_PER_RUN = 10_000
+SEEDS_PER_CELL, SEEDS_PER_RUN = 1_000_000, 10_000
 _WARM_SEED = 10**8
 
 
@@ -126,7 +126,13 @@ def turns(names: Sequence[str], number: int) -> Iterator[str]:
 def draw(cell: Cell, number: int) -> list[Request]:
     """The requests of a round."""
     count = len(cell.load.arrivals) if isinstance(cell.load, Open) else cell.requests
-    return Workload(cell.kinds, seed=number * SEEDS_PER_RUN).draw(count)
+    return Workload(cell.kinds, first_seed(cell, number)).draw(count)
+
+
+def first_seed(cell: Cell, number: int) -> int:
+    """Of a round: seeds are in the prompts, and what carried one cell may remember them in the next."""
+    place = [one.name for one in CELLS].index(cell.name)
+    return place * SEEDS_PER_CELL + number * SEEDS_PER_RUN
 
 
 def _warm(requests: Sequence[Request], rows: int) -> list[Request]:

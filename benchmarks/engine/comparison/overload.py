@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison.cells import MAX_QUEUE_SECONDS, OURS, OVERLOAD, Cell
-from comparison.measure import SEEDS_PER_RUN, Sample, Stage
+from comparison.measure import Sample, Stage, first_seed
 from fluxpool_bench import arrivals
 from fluxpool_bench.session import Closed, Open
 from fluxpool_bench.workload import Workload
@@ -54,7 +54,7 @@ class OverloadRound:
 async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) -> AsyncIterator[OverloadRound]:
     """Rounds `first` and following, each with an overload of so many seconds."""
     for number in range(first, first + count):
-        seed = number * SEEDS_PER_RUN
+        seed = first_seed(cell, number)
         full = Sample.of(await on.run(OURS, Closed(cell.rows), Workload(cell.kinds, seed).draw(cell.rows)))
         peak = Sample.of(await on.run(OURS, cell.load, Workload(cell.kinds, seed + 1000).draw(cell.requests)))
         rate = OVERLOAD * peak.throughput
