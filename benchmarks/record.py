@@ -42,7 +42,7 @@ def at_most(name: str, bound: float, value: float | None) -> Aim:
 
 
 def at_least(name: str, bound: float, value: float | None) -> Aim:
-    """A figure that should not be less; nothing measured is not met."""
+    """A figure that should not be smaller; nothing measured is not met."""
     return Aim(name, f">= {bound:g}", value, met=value is not None and value >= bound)
 
 

@@ -36,9 +36,11 @@ def load(cell: str, folder: Path = RAW) -> dict[str, Any]:
 
 
 def save(cell: str, document: Mapping[str, Any], folder: Path = RAW) -> None:
-    """Replace what is there of a cell."""
+    """Replace what is there of a cell, at once: a run that is killed leaves its last round whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{cell}.json").write_text(json.dumps(document) + "\n")
+    new = folder / f"{cell}.new"
+    new.write_text(json.dumps(document) + "\n")
+    new.replace(folder / f"{cell}.json")
 
 
 def compose(folder: Path = RAW) -> list[str]:
