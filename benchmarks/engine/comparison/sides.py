@@ -219,7 +219,10 @@ def _threads(setup: Setup) -> dict[str, str]:
 def _spawn(
     command: Sequence[str], environment: Mapping[str, str], log: Path, *, talks: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Start a process that writes to `log`; one that talks has its input and output as pipes."""
+    """Start a process that writes to `log`; one that talks has its input and output as pipes.
+
+    It has a session of its own: a signal to ours would end a parent whose paused children are then found no more.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLUXPOOL_")}
     with log.open("ab") as file:
         return subprocess.Popen(
@@ -228,6 +231,7 @@ def _spawn(
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE if talks else file,
             stderr=file,
+            start_new_session=True,
         )
 
 
