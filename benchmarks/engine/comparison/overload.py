@@ -62,7 +62,8 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
         said = len(_log(on))
         flood = Workload(cell.kinds, seed + 2000).draw(len(times))
         load = Sample.of(await on.run(OURS, Open(times, f"{OVERLOAD} x the peak"), flood))
-        yield OverloadRound(peak, full.p50 or 0.0, load, tuple(waits(_log(on)[said:])))
+        answered = tuple(waits(_log(on)[said:]))[-load.ok :]  # those before are of the warm-up
+        yield OverloadRound(peak, full.p50 or 0.0, load, answered)
 
 
 def waits(lines: list[str]) -> Iterator[tuple[float, float]]:
