@@ -280,6 +280,7 @@ async def test_the_access_log_has_one_line_per_request_with_its_id_and_never_the
     assert good["request_id"] == "mine-1"
     assert (good["method"], good["status"], good["level"]) == ("POST", 200, "info")
     assert (good["images"], good["size"], good["steps"], good["seed"]) == (2, "64x64", 28, 3)
+    assert good["wait_estimate_seconds"] == 0.5
     assert good["sent_bytes"] == len(response.content)
     assert bad["status"] == 400
     assert {record["level"] for record in server.records("request") if record["path"] == "/readyz"} == {"debug"}

@@ -7,7 +7,7 @@ import pytest
 from fluxpool_bench import report, rows, table
 from fluxpool_bench.client import Outcome, Record
 from fluxpool_bench.session import Run
-from fluxpool_bench.summary import median_ratio, quantile, summarize
+from fluxpool_bench.summary import compare, median_ratio, quantile, summarize
 
 
 def record(index: int, due: float, done: float, outcome: Outcome = Outcome.OK, sent: float | None = None) -> Record:
@@ -57,6 +57,15 @@ def test_the_ratio_of_a_clear_difference_excludes_one_and_that_of_noise_does_not
     assert low <= median <= high
     _, low, high = median_ratio([(1.1, 1.0), (1.0, 1.1)] * 5)
     assert low < 1 < high
+
+
+def test_what_is_better_decides_who_is_ahead() -> None:
+    double = [(2.0 + i / 10, 1.0) for i in range(10)]
+    assert compare(double, higher_is_better=True).verdict == "ahead"
+    assert compare(double, higher_is_better=False).verdict == "behind"
+    assert compare([(1.1, 1.0), (1.0, 1.1)] * 5, higher_is_better=True).verdict == "tie"
+    with pytest.raises(ValueError, match="no pair"):
+        compare([], higher_is_better=True)
 
 
 def test_a_comparison_names_who_is_ahead() -> None:

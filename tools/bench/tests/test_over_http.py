@@ -47,6 +47,21 @@ def test_refusals_are_shown_and_never_retried(
     assert "2 refused" in capsys.readouterr().out
 
 
+def test_clients_that_give_up_hang_up_and_are_no_failures(
+    server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.delay = 0.3
+    mix = tmp_path / "mix.toml"
+    mix.write_text("[[kind]]\nsteps = 1\n[[kind]]\nsteps = 2\ngive_up_seconds = 0.05\n")
+    args = ["--workload", str(mix), "--requests", "8", "--concurrent", "8", "--warm-up", "0", "--out", str(tmp_path)]
+    assert main([server.url, *args]) == 0
+    [run] = results(tmp_path)["runs"]
+    outcomes = {(request["kind"].count("gives up"), request["outcome"]) for request in run["requests"]}
+    assert outcomes == {(0, "ok"), (1, "gave up")}
+    assert run["summary"]["failed"] == 0
+    assert "given up by the clients" in capsys.readouterr().out
+
+
 def test_a_comparison_runs_both_servers_in_turn_in_every_round(
     server: ImageServer, other_server: ImageServer, tmp_path: Path
 ) -> None:

@@ -26,6 +26,12 @@ def test_a_field_that_is_not_given_is_not_sent() -> None:
     assert Kind().body(None, "p", 1) == {"prompt": "p", "n": 1, "response_format": "b64_json", "seed": 1}
 
 
+def test_a_prompt_with_a_seed_in_it_is_never_said_twice() -> None:
+    drawn = Workload([Kind(prompts=("{seed}: a cat", "{seed}: a dog"))], seed=5).draw(20)
+    assert len({request.prompt for request in drawn}) == 20
+    assert all(request.prompt.startswith(f"{request.seed}: a ") for request in drawn)
+
+
 def test_a_workload_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "mix.toml"
     path.write_text('[[kind]]\nweight = 2\nsize = "64x64"\nsteps = 4\nprompts = ["a"]\n[[kind]]\nguidance = 2.5\n')
@@ -47,6 +53,7 @@ def test_a_workload_file_is_read(tmp_path: Path) -> None:
         ("[[kind]]\nsteps = 0", "steps must be"),
         ("[[kind]]\nsteps = 'four'", "steps must be"),
         ("[[kind]]\nweight = 0", "weight must be"),
+        ("[[kind]]\ngive_up_seconds = 0", "give_up_seconds must be"),
         ("[[kind]]\nprompts = []", "prompts must be"),
         ("[[kind]]\nprompts = 'a'", "prompts must be"),
         ("[[kind", "workload"),

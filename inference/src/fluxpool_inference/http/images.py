@@ -44,6 +44,7 @@ class _Finished:
     base64: bytes
     seed: int
     wait_seconds: float
+    wait_estimate_seconds: float
     truncated_tokens: int
 
 
@@ -87,7 +88,10 @@ class Images:
             facts(request)["predicted_cost"] = True
         work = self._make(generation, request.headers, deadline)
         finished = await self._unless_in_vain(request.receive, work)
-        facts(request)["wait_seconds"] = round(max(image.wait_seconds for image in finished), 4)
+        facts(request).update(
+            wait_seconds=round(max(image.wait_seconds for image in finished), 4),
+            wait_estimate_seconds=round(max(image.wait_estimate_seconds for image in finished), 4),
+        )
         return self._reply(generation, finished)
 
     def schema(self) -> Schema:
@@ -147,7 +151,13 @@ class Images:
             raise
         with image:
             self._metrics.image_encoded(generation.image_format)
-            return _Finished(encoded, image.request.seed, image.timings.wait_seconds, image.truncated_tokens)
+            return _Finished(
+                encoded,
+                image.request.seed,
+                image.timings.wait_seconds,
+                ticket.wait_estimate_seconds,
+                image.truncated_tokens,
+            )
 
     def _reply(self, generation: Generation, finished: Sequence[_Finished]) -> Response:
         truncated = max(image.truncated_tokens for image in finished)

@@ -1,5 +1,6 @@
 """Asks once. No retries: a refused request is a result, not something to hide."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,10 +11,11 @@ from fluxpool_bench.workload import Request
 
 
 class Outcome(StrEnum):
-    """How a request ended: answered, refused for lack of capacity (429, 503), or anything else."""
+    """How a request ended: answered, refused for lack of capacity (429, 503), given up as its kind says, or else."""
 
     OK = "ok"
     REFUSED = "refused"
+    GAVE_UP = "gave up"
     FAILED = "failed"
 
 
@@ -67,9 +69,12 @@ class Target:
         body = request.kind.body(self._model, request.prompt, request.seed)
         outcome, images, size, detail = Outcome.FAILED, 0, 0, ""
         try:
-            response = await self._http.post(f"{self.base_url}/images/generations", json=body)
+            async with asyncio.timeout(request.kind.give_up_seconds):
+                response = await self._http.post(f"{self.base_url}/images/generations", json=body)
             size = len(response.content)
             outcome, images, detail = _judge(response)
+        except TimeoutError:
+            outcome = Outcome.GAVE_UP
         except httpx.HTTPError as error:
             detail = f"{type(error).__name__}: {error}"
         done = time.perf_counter() - start

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxpool_bench.session import Run
-from fluxpool_bench.summary import median_ratio
+from fluxpool_bench.summary import compare
 
 
 def document(runs: Sequence[Run]) -> dict[str, Any]:
@@ -63,16 +63,14 @@ def _row(load: str, figure: str, pairs: Sequence[tuple[float, float]], *, higher
     pairs = [(a, b) for a, b in pairs if b]
     if not pairs:
         return {"load": load, "figure": figure, "pairs": 0, "verdict": "nothing to compare"}
-    median, low, high = median_ratio(pairs)
-    ahead, behind = (low > 1, high < 1) if higher_is_better else (high < 1, low > 1)
-    verdict = "ahead" if ahead else "behind" if behind else "tie"
+    found = compare(pairs, higher_is_better=higher_is_better)
     return {
         "load": load,
         "figure": figure,
-        "pairs": len(pairs),
-        "ratio": median,
-        "interval": [low, high],
-        "verdict": verdict,
+        "pairs": found.pairs,
+        "ratio": found.ratio,
+        "interval": [found.low, found.high],
+        "verdict": found.verdict,
     }
 
 

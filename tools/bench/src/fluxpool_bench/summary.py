@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ class Summary:
 
     ok: int
     refused: int
+    gave_up: int
     failed: int
     images: int
     seconds: float
@@ -48,6 +50,7 @@ def summarize(records: Sequence[Record]) -> Summary:
     return Summary(
         ok=count[Outcome.OK],
         refused=count[Outcome.REFUSED],
+        gave_up=count[Outcome.GAVE_UP],
         failed=count[Outcome.FAILED],
         images=images,
         seconds=seconds,
@@ -76,3 +79,31 @@ def median_ratio(
     picks = np.random.default_rng(seed).choice(ratios, (resamples, len(ratios)))
     low, high = np.quantile(np.median(picks, axis=1), [0.025, 0.975])
     return float(np.median(ratios)), float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One side against another over paired rounds.
+
+    Attributes:
+        ratio: Median of first/second.
+        low: Of the bootstrap 95 % interval.
+        high: The same.
+        verdict: Of the first side; an interval that holds 1 is a tie.
+    """
+
+    pairs: int
+    ratio: float
+    low: float
+    high: float
+    verdict: Literal["ahead", "behind", "tie"]
+
+
+def compare(pairs: Sequence[tuple[float, float]], *, higher_is_better: bool) -> Comparison:
+    """First against second. Raises ValueError without a pair."""
+    if not pairs:
+        raise ValueError("no pair to compare")
+    ratio, low, high = median_ratio(pairs)
+    above, below = low > 1, high < 1
+    ahead, behind = (above, below) if higher_is_better else (below, above)
+    return Comparison(len(pairs), ratio, low, high, "ahead" if ahead else "behind" if behind else "tie")

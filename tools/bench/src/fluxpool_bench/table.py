@@ -97,6 +97,8 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             notes.append(
                 f"{run.target}, {run.load}: {summary.refused} refused; the latencies are those of the answered only"
             )
+        if summary.gave_up:
+            notes.append(f"{run.target}, {run.load}: {summary.gave_up} given up by the clients, as the workload says")
         if summary.send_delay_p99 > 0.1:
             notes.append(
                 f"{run.target}, {run.load}: requests left up to {summary.send_delay_p99:.2f} s late: "

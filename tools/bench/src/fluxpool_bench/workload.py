@@ -6,7 +6,8 @@ A workload file is TOML, one table per kind:
     weight = 3                # default 1
     size = "1024x1024"
     steps = 28                # absent: the server's default
-    prompts = ["a lighthouse at dawn", "a red bicycle"]
+    prompts = ["a lighthouse at dawn", "{seed}: a red bicycle"]   # {seed}: of the request, so no two are equal
+    give_up_seconds = 5       # the client hangs up then; absent: it never does
 
     [[kind]]
     size = "512x512"
@@ -28,7 +29,7 @@ DEFAULT_PROMPTS = (
     "an astronaut reading in a library, watercolour",
     "a bowl of ramen seen from above, studio light",
 )
-FIELDS = {"weight", "size", "steps", "n", "guidance", "prompts", "output_format"}
+FIELDS = {"weight", "size", "steps", "n", "guidance", "prompts", "output_format", "give_up_seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Kind:
     n: int = 1
     guidance: float | None = None
     output_format: str | None = None
+    give_up_seconds: float | None = None
     weight: float = 1.0
     prompts: tuple[str, ...] = field(default=DEFAULT_PROMPTS, repr=False)
 
@@ -47,7 +49,9 @@ class Kind:
     def name(self) -> str:
         """A short name for tables: size, steps and images per request."""
         parts = [self.size or "default size", f"{self.steps} steps" if self.steps else "default steps"]
-        return ", ".join(parts + ([f"n={self.n}"] if self.n > 1 else []))
+        parts += [f"n={self.n}"] if self.n > 1 else []
+        parts += [f"gives up after {self.give_up_seconds:g} s"] if self.give_up_seconds is not None else []
+        return ", ".join(parts)
 
     def body(self, model: str | None, prompt: str, seed: int) -> dict[str, Any]:
         """The JSON body of one request."""
@@ -86,7 +90,11 @@ class Workload:
         """The first `count` requests."""
         chance = random.Random(self.seed)  # noqa: S311 - reproducible on purpose
         kinds = chance.choices(self.kinds, [kind.weight for kind in self.kinds], k=count)
-        return [Request(i, kind, chance.choice(kind.prompts), self.seed + i) for i, kind in enumerate(kinds)]
+        return [_request(i, kind, chance.choice(kind.prompts), self.seed + i) for i, kind in enumerate(kinds)]
+
+
+def _request(index: int, kind: Kind, prompt: str, seed: int) -> Request:
+    return Request(index, kind, prompt.replace("{seed}", str(seed)), seed)
 
 
 def load(path: Path, seed: int = 0) -> Workload:
@@ -113,10 +121,10 @@ def _kind(path: Path, number: int, table: object) -> Kind:
     for name in ("steps", "n"):
         if name in table and not (isinstance(table[name], int) and table[name] > 0):
             raise UsageError(f"{where}: {name} must be a whole number above 0")
-    weight = table.get("weight", 1)
-    if not isinstance(weight, int | float) or weight <= 0:
-        raise UsageError(f"{where}: weight must be a number above 0")
-    return Kind(**{**table, "weight": float(weight), "prompts": tuple(prompts)})
+    for name in ("weight", "give_up_seconds"):
+        if name in table and not (isinstance(table[name], int | float) and table[name] > 0):
+            raise UsageError(f"{where}: {name} must be a number above 0")
+    return Kind(**{**table, "prompts": tuple(prompts)})
 
 
 def _is_text_list(value: object) -> TypeGuard[Sequence[str]]:

@@ -1,0 +1,129 @@
+"""What was measured, to what it says: ratios with intervals, and the aims. Pure.
+
+A cell's rounds are dicts of one sample per side, as `measure.Sample.as_dict` has them. Each ratio is ours over theirs,
+round by round; its median has a bootstrap 95 % interval. The best peer is the one against which we look worst.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from record import Aim, at_least, at_most, reported
+
+from comparison.cells import BARE, LOCK, OURS, POOL, SHORT_STEPS
+from comparison.overload import relative_errors
+from fluxpool_bench.summary import Comparison, compare, median_ratio
+
+Rounds = Sequence[Mapping[str, Any]]
+LEAST_PAIRS = 10
+
+
+def figure(sample: Mapping[str, Any], name: str) -> float | None:
+    """`throughput`, `p50`, `p99`, or `short`: the median latency of the requests of the fewest steps."""
+    if name != "short":
+        value: float | None = sample[name]
+        return value
+    shortest = [value for kind, value in sample["p50_by_kind"].items() if f", {SHORT_STEPS} steps" in kind]
+    return shortest[0] if shortest else None
+
+
+def against(rounds: Rounds, peer: str, name: str) -> Comparison | None:
+    """Ours against a peer; None where not both were measured."""
+    pairs = [
+        (ours, theirs)
+        for one in rounds
+        if OURS in one and peer in one
+        for ours, theirs in [(figure(one[OURS], name), figure(one[peer], name))]
+        if ours is not None and theirs
+    ]
+    return compare(pairs, higher_is_better=name == "throughput") if pairs else None
+
+
+def peers(rounds: Rounds) -> list[str]:
+    """All sides but ours, in the order in which they first came."""
+    return [name for name in dict.fromkeys(name for one in rounds for name in one) if name != OURS]
+
+
+def servers(rounds: Rounds) -> list[str]:
+    """The peers that serve."""
+    return [name for name in peers(rounds) if name != BARE]
+
+
+def comparisons(rounds: Rounds, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Every peer, every figure that means something of it."""
+    for peer in peers(rounds):
+        for name in names:
+            found = against(rounds, peer, name) if peer != BARE or name == "throughput" else None
+            if found is not None:
+                yield {
+                    "against": peer,
+                    "figure": name,
+                    "pairs": found.pairs,
+                    "ratio": round(found.ratio, 4),
+                    "interval": [round(found.low, 4), round(found.high, 4)],
+                    "verdict": found.verdict,
+                }
+
+
+def worst(rounds: Rounds, name: str, among: Iterable[str] | None = None) -> Comparison | None:
+    """The comparison with the best peer for this figure, among all servers unless some are named."""
+    found = [
+        one
+        for peer in (servers(rounds) if among is None else among)
+        if (one := against(rounds, peer, name)) is not None
+    ]
+    best = min if name == "throughput" else max
+    return best(found, key=lambda one: one.ratio) if found else None
+
+
+def uniform_aims(tiny: Rounds, small: Rounds) -> list[Aim]:
+    """Of the cells with eight equal requests at once, on both models."""
+    found = [against(rounds, peer, "throughput") for rounds in (tiny, small) for peer in servers(rounds)]
+    ratios = [one.ratio for one in found if one is not None] if tiny and small else []
+    ahead = bool(ratios) and all(one is not None and one.verdict == "ahead" for one in found)
+    return [
+        at_least("uniform_c8_vs_bare", 0.90, _value(against(small, BARE, "throughput"))),
+        Aim("uniform_c8_vs_best_peer", "ahead (interval above 1)", _rounded(min(ratios, default=None)), met=ahead),
+    ]
+
+
+def mixed_aims(rounds: Rounds) -> list[Aim]:
+    """Of the cell with mixed steps."""
+    return [
+        at_most("mixed_short_median_vs_best_peer", 0.25, _value(worst(rounds, "short"))),
+        at_least("mixed_throughput_vs_best_peer", 1.3, _value(worst(rounds, "throughput"))),
+    ]
+
+
+def original_aims(tiny: Rounds, small: Rounds) -> list[Aim]:
+    """Against the better mode of the original design; on the compute-bound model whatever it is."""
+    modes = (LOCK, POOL)
+    return [
+        at_least("original_throughput", 5, _value(worst(tiny, "throughput", modes))),
+        at_most("original_latency", 0.5, _value(worst(tiny, "p50", modes))),
+        reported("original_throughput, 36 M parameters", _value(worst(small, "throughput", modes))),
+        reported("original_latency, 36 M parameters", _value(worst(small, "p50", modes))),
+    ]
+
+
+def overload_aims(rounds: Rounds) -> list[Aim]:
+    """Goodput counts only where what was admitted was answered within what was promised."""
+    if not rounds:
+        return [at_least("overload_goodput", 0.9, None), at_most("wait_estimate_error", 0.2, None)]
+    goodput, _, _ = median_ratio([(one["load"]["throughput"], one["peak"]["throughput"]) for one in rounds])
+    late = max(one["p99_over_bound"] for one in rounds)
+    errors = sorted(relative_errors([tuple(pair) for one in rounds for pair in one["waits"]]))
+    error = errors[len(errors) // 2] if errors else None
+    aim = at_least("overload_goodput", 0.9, round(goodput, 3))
+    return [
+        Aim(aim.name, f"{aim.aim}, p99 in bound", aim.value, met=bool(aim.met) and late <= 1),
+        reported("overload p99 of the admitted over max_queue_seconds + own time, worst round", round(late, 3)),
+        at_most("wait_estimate_error", 0.2, _rounded(error)),
+    ]
+
+
+def _value(found: Comparison | None) -> float | None:
+    return None if found is None else _rounded(found.ratio)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

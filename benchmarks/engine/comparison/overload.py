@@ -1,0 +1,83 @@
+"""Ten times more than can be done: what a server that refuses still gets done, and whether its promises hold.
+
+Each round measures the peak, in a closed loop that never lets the batches run empty, and then an open loop of ten
+times that rate. What is refused is refused at once; what is admitted should be answered within the longest wait that
+is admitted plus its own time in a full batch.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from comparison.cells import MAX_QUEUE_SECONDS, OURS, OVERLOAD, Cell
+from comparison.measure import Sample, Stage, first_seed
+from fluxpool_bench import arrivals
+from fluxpool_bench.session import Closed, Open
+from fluxpool_bench.workload import Workload
+
+SECONDS = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class OverloadRound:
+    """One round.
+
+    Attributes:
+        peak: In the cell's closed loop.
+        own_seconds: Median latency of a full batch without a queue.
+        load: What the open loop made of it.
+        waits: Of each admitted request, in seconds: as estimated at admission, and as it was.
+    """
+
+    peak: Sample
+    own_seconds: float
+    load: Sample
+    waits: tuple[tuple[float, float], ...]
+
+    @property
+    def goodput(self) -> float:
+        """Images per second under overload, over those at the peak."""
+        return self.load.throughput / self.peak.throughput
+
+    @property
+    def p99_over_bound(self) -> float:
+        """99th percentile of the latency of what was admitted, over the longest that was promised."""
+        return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + self.own_seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) -> AsyncIterator[OverloadRound]:
+    """Rounds `first` and following, each with an overload of so many seconds."""
+    for number in range(first, first + count):
+        seed = first_seed(cell, number)
+        full = Sample.of(await on.run(OURS, Closed(cell.rows), Workload(cell.kinds, seed).draw(cell.rows)))
+        peak = Sample.of(await on.run(OURS, cell.load, Workload(cell.kinds, seed + 1000).draw(cell.requests)))
+        rate = OVERLOAD * peak.throughput
+        times = tuple(arrivals.poisson(rate, round(rate * seconds), seed=number))
+        said = len(_log(on))
+        flood = Workload(cell.kinds, seed + 2000).draw(len(times))
+        load = Sample.of(await on.run(OURS, Open(times, f"{OVERLOAD} x the peak"), flood))
+        answered = tuple(waits(_log(on)[said:]))[-load.ok :]  # those before are of the warm-up
+        yield OverloadRound(peak, full.p50 or 0.0, load, answered)
+
+
+def waits(lines: list[str]) -> Iterator[tuple[float, float]]:
+    """Estimated and true wait, from the access log."""
+    for line in lines:
+        facts = json.loads(line)
+        if "wait_estimate_seconds" in facts:
+            yield facts["wait_estimate_seconds"], facts["wait_seconds"]
+
+
+def relative_errors(found: list[tuple[float, float]]) -> list[float]:
+    """|estimate - wait| / wait of each; a wait under 10 ms counts as 10 ms, for nobody feels less."""
+    return [abs(estimate - wait) / max(wait, 0.01) for estimate, wait in found]
+
+
+def _log(on: Stage) -> list[str]:
+    return Path(on.log(OURS)).read_text().splitlines()

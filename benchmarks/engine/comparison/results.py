@@ -1,0 +1,109 @@
+"""Keeps what was measured, cell by cell, and composes `benchmarks/results/engine.json` from it.
+
+The rounds of a cell lie in `out/engine/CELL.json`, written after each round, so that a run that is cut off is a result
+as far as it went, and rounds can be added to a cell later.
+"""
+
+import json
+import statistics
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from record import Aim, Part, record
+
+from comparison import figures
+from comparison.cells import BARE, CELLS
+
+ROOT = Path(__file__).resolve().parents[3]
+RAW = ROOT / "out" / "engine"
+COMMAND = "tests/.venv/bin/python benchmarks/engine/compare.py"
+_FAMILIES: Mapping[str, Sequence[str]] = {
+    "comparison: uniform": tuple(cell.name for cell in CELLS if cell.name.startswith("uniform")),
+    "comparison: mixed steps": ("mixed_steps",),
+    "comparison: original design": ("original", "original_36m"),
+    "comparison: other loads": ("mixed_sizes", "bursts", "cancellations"),
+    "comparison: overload": ("overload",),
+}
+
+
+def load(cell: str, folder: Path = RAW) -> dict[str, Any]:
+    """What is there of a cell; no rounds where there is nothing."""
+    path = folder / f"{cell}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"cell": {}, "rounds": []}
+    return found
+
+
+def save(cell: str, document: Mapping[str, Any], folder: Path = RAW) -> None:
+    """Replace what is there of a cell, at once: a run that is killed leaves its last round whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{cell}.new"
+    new.write_text(json.dumps(document) + "\n")
+    new.replace(folder / f"{cell}.json")
+
+
+def compose(folder: Path = RAW) -> list[str]:
+    """Record every family of which a cell has enough rounds. Returns what was recorded, in words."""
+    said = []
+    for family, names in _FAMILIES.items():
+        cells = {
+            name: document for name in names if len((document := load(name, folder))["rounds"]) >= figures.LEAST_PAIRS
+        }
+        if cells:
+            aims = list(_aims(family, {name: document["rounds"] for name, document in cells.items()}))
+            tables = {name: _cell(document) for name, document in cells.items()}
+            record("engine", Part(family, COMMAND, versions(), aims, {"cells": tables}))
+            said += [f"{aim.name}: {aim.value} ({aim.aim})" for aim in aims]
+    return said
+
+
+def _aims(family: str, rounds: Mapping[str, figures.Rounds]) -> Iterator[Aim]:
+    def of(cell: str) -> figures.Rounds:
+        return rounds.get(cell, [])
+
+    match family:
+        case "comparison: uniform":
+            yield from figures.uniform_aims(of("uniform_c8"), of("uniform_c8_36m"))
+        case "comparison: mixed steps":
+            yield from figures.mixed_aims(of("mixed_steps"))
+        case "comparison: original design":
+            yield from figures.original_aims(of("original"), of("original_36m"))
+        case "comparison: overload":
+            yield from figures.overload_aims(of("overload"))
+
+
+def _cell(document: Mapping[str, Any]) -> dict[str, Any]:
+    cell, rounds = document["cell"], document["rounds"]
+    if "peak" in rounds[0]:
+        return {**cell, "rounds": [{key: one[key] for key in one if key != "waits"} for one in rounds]}
+    sides = {}
+    for name in dict.fromkeys(name for one in rounds for name in one):
+        samples = [one[name] for one in rounds if name in one]
+        failed = sum(sample["failed"] for sample in samples)
+        sides[name] = _medians(samples, cell["figures"] if name != BARE else ["throughput"]) | {"failed": failed}
+    return {**cell, "sides": sides, "comparisons": list(figures.comparisons(rounds, cell["figures"])), "rounds": rounds}
+
+
+def _medians(samples: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for name in names:
+        values = [value for sample in samples if (value := figures.figure(sample, name)) is not None]
+        if values:
+            found[name] = round(statistics.median(values), 5)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that make the images, and of the peers, as locked."""
+    found = locked(ROOT / "inference" / "uv.lock")
+    wanted = {name: found[name] for name in ("torch", "diffusers", "transformers", "fastapi")}
+    for peer in ("mosec", "litserve"):
+        wanted[peer] = locked(ROOT / "benchmarks" / "engine" / "peers" / peer / "uv.lock")[peer]
+    return wanted
+
+
+def locked(lock: Path) -> dict[str, str]:
+    """Version by name."""
+    packages = tomllib.loads(lock.read_text())["package"]
+    return {package["name"]: package.get("version", "") for package in packages}
