@@ -39,6 +39,16 @@ def test_an_image_alone_with_its_worker_stays_and_so_does_what_runs() -> None:
     assert list(relieve({0: 0.0, 1: 6.0}, {0: [], 1: []})) == []
 
 
+def test_an_image_alone_with_the_busiest_worker_does_not_keep_a_dry_one_from_another() -> None:
+    moves = relieve({0: 0.0, 1: 6.0, 2: 5.0}, {0: [], 1: waiting(6.0, first=10), 2: waiting(2.0, 3.0, first=20)})
+    assert list(moves) == [Move(20, 0)]
+
+
+def test_no_dry_worker_takes_two_while_another_has_none() -> None:
+    moves = relieve({0: 0.0, 1: 0.0, 2: 4.0}, {0: [], 1: [], 2: waiting(0.5, 0.5, first=20)})
+    assert list(moves) == [Move(20, 0), Move(21, 1)]
+
+
 def test_workers_that_have_something_to_do_take_nothing() -> None:
     assert list(relieve({0: 0.1, 1: 60.0}, {0: [], 1: waiting(20.0, 20.0)})) == []
 

@@ -45,7 +45,8 @@ def place(works: Iterable[float], loads: Mapping[int, float]) -> list[int]:
 def relieve(loads: Mapping[int, float], waiting: Mapping[int, Sequence[Waiting]]) -> Iterator[Move]:
     """What workers without work take from the others: the most urgent images, until the rest is no more than theirs.
 
-    An image moves only where less work is before it, so one that is alone with its worker stays.
+    They take in turn, the one with the least first. An image moves only where less work is before it, so one that is
+    alone with its worker stays.
 
     Args:
         loads: Remaining work of each worker.
@@ -53,13 +54,14 @@ def relieve(loads: Mapping[int, float], waiting: Mapping[int, Sequence[Waiting]]
     """
     left = dict(loads)
     queues = {worker: deque(images) for worker, images in waiting.items()}
-    for dry in [worker for worker, load in loads.items() if load == 0]:
-        while sources := [worker for worker, images in queues.items() if images and worker != dry]:
-            source = max(sources, key=left.__getitem__)
-            image = queues[source][0]
-            if left[dry] + image.work_seconds >= left[source]:
-                break
-            queues[source].popleft()
-            left[source] -= image.work_seconds
-            left[dry] += image.work_seconds
-            yield Move(image.number, dry)
+    dry = [worker for worker, load in loads.items() if load == 0]
+    while dry:
+        taker = min(dry, key=left.__getitem__)
+        sources = [w for w, images in queues.items() if images and left[taker] + images[0].work_seconds < left[w]]
+        if not sources:
+            return
+        source = max(sources, key=left.__getitem__)
+        image = queues[source].popleft()
+        left[source] -= image.work_seconds
+        left[taker] += image.work_seconds
+        yield Move(image.number, taker)
