@@ -16,6 +16,8 @@ CLUSTER ?= lab
 export CLUSTER
 KEEP ?=
 PYTEST_ARGS ?=
+# Tests that wait for processes of theirs as much as they compute.
+TWO_FILES := --numprocesses=2 --dist=loadfile
 
 # ---- environments ---------------------------------------------------------------------------------------------
 
@@ -48,12 +50,12 @@ test-unit: envs  ## what needs no cluster
 .PHONY: test-autoscaler test-operator test-inference
 test-autoscaler test-operator test-inference: test-%: env-%
 	@echo "== tests of $*"
-	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(PYTEST_ARGS)
+	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(if $(filter inference,$*),$(TWO_FILES)) $(PYTEST_ARGS)
 
 .PHONY: test-benchmarks
 test-benchmarks: env-inference
 	@echo "== tests of the benchmarks"
-	@cd inference && PYTHONPATH=.. $(UV) run --no-sync pytest -c pyproject.toml -m "not soak" ../benchmarks $(PYTEST_ARGS)
+	@cd inference && PYTHONPATH=.. $(UV) run --no-sync pytest -c pyproject.toml -m "not soak" $(TWO_FILES) ../benchmarks $(PYTEST_ARGS)
 
 .PHONY: test-tools/bench test-tools/cluster test-tools/demo
 test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests
