@@ -151,4 +151,4 @@ async def test_a_worker_exits_when_its_parent_dies_whatever_it_is_doing(
         for pid in (parent.pid, *(int(line) for line in (home / "starts").read_text().split())):
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
-        await parent.wait()
+        await parent.communicate()  # to the end of what it says, so that no transport outlives the loop

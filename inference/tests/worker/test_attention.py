@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from comparison import load
+from diffusers.models import attention_dispatch
 
 from fluxpool_inference.values import AttentionBackend, EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import attention
@@ -34,6 +35,13 @@ class Gpu:
     """A device that is the CPU to torch, and a GPU to those who ask."""
 
     type = "cuda"
+
+
+@pytest.fixture(autouse=True)
+def _diffusers_own_choice_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers remembers the backend that was set last, for every pipeline of the process."""
+    registry = attention_dispatch._AttentionBackendRegistry
+    monkeypatch.setattr(registry, "_active_backend", registry._active_backend)
 
 
 @pytest.fixture
