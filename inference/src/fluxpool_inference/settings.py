@@ -271,6 +271,7 @@ class ServeSettings(BaseSettings):
         hub = os.environ.get(contract.ENV_HF_HOME)
         return str(Path(hub, "fluxpool")) if hub else None
 
+    @property
     def _compile_cache(self) -> str | None:
         """The directory that was asked for, else one beside the other things that a restarted server should know."""
         if self.compile_cache is not None:
@@ -304,7 +305,7 @@ class ServeSettings(BaseSettings):
             prompt_cache_bytes=self.prompt_cache_bytes,
             quantize=self.quantize,
             compile=self.compile,
-            compile_cache=self._compile_cache(),
+            compile_cache=self._compile_cache,
             offload=self.offload,
             attention=self.attention,
             tf32=self.tf32,

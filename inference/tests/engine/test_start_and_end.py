@@ -9,7 +9,7 @@ import pytest
 from bed import PYTHONPATH, Make, alive
 from waiting import until
 
-from fluxpool_inference.engine import StartError, StartFailure, WorkerState
+from fluxpool_inference.engine import StartError, StartFailure, WorkerState, lane
 from fluxpool_inference.engine import process as worker_process
 
 
@@ -106,6 +106,21 @@ async def test_the_terminal_s_interrupt_does_not_reach_a_worker(make: Make) -> N
     bed = make()
     await bed.engine.start()
     assert os.getsid(bed.pid) == bed.pid != os.getsid(0)
+
+
+async def test_a_worker_that_nobody_can_work_with_is_ended_and_the_engine_does_not_start(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(lane.Lane, "takes_over", fails)
+    bed = make()
+    with pytest.raises(TypeError, match="a bug"):
+        await bed.engine.start()
+    assert bed.engine.status().workers[0].state is WorkerState.STOPPED
+    assert not any(alive(pid) for pid in bed.starts)
+    await bed.engine.stop()
 
 
 PARENT = """

@@ -25,10 +25,9 @@ logger = logging.getLogger(__name__)
 
 _WITHOUT_EFFECT = frozenset(
     {
-        *("batch_size", "batch_size_min", "cache_dir", "compile_cache", "drain_seconds", "log_format", "log_level"),
-        "max_images",
-        *("max_pixels", "max_queue_seconds", "max_steps", "max_waiting", "prompt_cache_bytes", "token"),
-        "watchdog_seconds",
+        *("batch_size", "batch_size_min", "drain_seconds", "max_images", "max_pixels", "max_queue_seconds"),
+        *("max_steps", "max_waiting", "prompt_cache_bytes", "watchdog_seconds"),
+        *("cache_dir", "compile_cache", "log_format", "log_level", "token"),
     }
 )
 """Options that change no duration. Any other is taken to change all, so that a new one errs on the safe side."""

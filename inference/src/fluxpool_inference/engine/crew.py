@@ -148,9 +148,9 @@ class Crew:
             self._settle()
 
     def _on_ready(self, lane: Lane, ready: Ready) -> None:
-        if self._loaded is None:
-            self._loaded = Loaded(ready)
         lane.takes_over(ready, self._config().batch_size)
+        if self._loaded is None:  # strictly after: the engine serves as soon as this is set
+            self._loaded = Loaded(ready)
         self._observer.start_stage(ready.stages)
         for entry in lane.unfinished:
             lane.submit(entry)

@@ -130,7 +130,12 @@ class Supervisor:
             raise
         self.state = WorkerState.READY
         self.device = started.model.device.replace("cuda:0", f"cuda:{self._index}")  # it sees no other
-        self._events.on_ready(started)
+        try:
+            self._events.on_ready(started)
+        except BaseException:  # a worker that nobody can work with must not count as one that serves
+            self.state = WorkerState.STOPPED
+            await self._end_process()
+            raise
 
     async def _end_process(self) -> None:
         if self._worker is not None:
