@@ -13,6 +13,7 @@ from fluxpool_inference.edge import Edge, build_edge
 from fluxpool_inference.servers import Servers
 from fluxpool_inference.settings import ServeSettings
 
+URL = "/v1/images/generations"
 ADMIN_TOKEN = "correct horse"
 IDENTITY = {"fluxpool_namespace": "art", "fluxpool_pool": "studio", "fluxpool_pod_uid": "uid-1"}
 
@@ -29,7 +30,7 @@ class Client:
     async def generate(self, **body: object) -> httpx.Response:
         content = json.dumps({"prompt": "a tree", "size": "64x64", **body})
         headers = {"content-type": "application/json"}
-        return await self.api.post("/v1/images/generations", content=content, headers=headers)
+        return await self.api.post(URL, content=content, headers=headers)
 
     async def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """Every sample of /metrics by name and labels, but for the identity labels."""
@@ -84,3 +85,15 @@ async def listening(client: Client) -> AsyncIterator[str]:
         yield f"http://{address}"
     finally:
         await servers.close()
+
+
+def error(response: httpx.Response, status: int) -> dict[str, str | None]:
+    """The error object, after checks of what holds for every error."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    body = response.json()
+    assert list(body) == ["error"]
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"].endswith((".", "?"))
+    return body["error"]

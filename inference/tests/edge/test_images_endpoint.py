@@ -4,11 +4,10 @@ import asyncio
 import base64
 import io
 import json
-import re
 
 import httpx
 import pytest
-from edge_client import Client, make_client
+from edge_client import URL, Client, error, make_client
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,24 +18,10 @@ from fluxpool_inference.http import body as body_module
 from fluxpool_inference.http.replies import http_error
 from fluxpool_inference.values import ModelInfo
 
-URL = "/v1/images/generations"
-
 
 def pictures(response: httpx.Response) -> list[Image.Image]:
     assert response.status_code == 200, response.text
     return [Image.open(io.BytesIO(base64.b64decode(item["b64_json"]))) for item in response.json()["data"]]
-
-
-def error(response: httpx.Response, status: int) -> dict[str, str | None]:
-    """The error object, after checks of what holds for every error."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    assert response.headers["x-request-id"]
-    body = response.json()
-    assert list(body) == ["error"]
-    assert set(body["error"]) == {"message", "type", "param", "code"}
-    assert body["error"]["message"].endswith((".", "?"))
-    return body["error"]
 
 
 async def test_an_image_has_the_size_asked_for_and_its_seed_is_reported(client: Client) -> None:
@@ -377,55 +362,6 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(client: Client, m
     assert "NoneType" not in str(found["message"])
 
 
-@pytest.mark.parametrize(
-    ("headers", "deadline", "first_attempt"),
-    [
-        ({}, None, True),
-        ({"x-stainless-read-timeout": "600.0", "x-stainless-retry-count": "0"}, 600, True),
-        ({"x-stainless-read-timeout": "5", "x-stainless-retry-count": "1"}, 5, False),
-        ({"x-stainless-timeout": "600"}, 600, True),
-        ({"x-stainless-retry-count": ""}, None, True),
-        ({"x-stainless-retry-count": "many"}, None, False),
-        ({"x-stainless-read-timeout": "None"}, None, True),
-        ({"x-stainless-read-timeout": "inf"}, None, True),
-        ({"x-stainless-read-timeout": "600", "x-request-timeout": "2.5"}, 2.5, True),
-    ],
-)
-async def test_deadline_and_retry_are_read_from_the_headers(
-    client: Client, headers: dict[str, str], deadline: float | None, first_attempt: bool
-) -> None:
-    response = await client.api.post(URL, json={"prompt": "a"}, headers=headers)
-    assert response.status_code == 200
-    assert client.engine.admitted_with == {"first_attempt": first_attempt, "deadline_seconds": deadline}
-
-
-@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "86401", ""])
-async def test_a_request_timeout_that_is_no_time_is_a_400(client: Client, value: str) -> None:
-    response = await client.api.post(URL, json={"prompt": "a"}, headers={"x-request-timeout": value})
-    assert error(response, 400)["param"] == "x-request-timeout"
-
-
-@pytest.mark.parametrize(("value", "priority"), [(None, "normal"), ("low", "low"), ("HIGH", "high")])
-async def test_the_priority_is_read_from_its_header(client: Client, value: str | None, priority: str) -> None:
-    client.engine.gate.clear()
-    headers = {} if value is None else {"x-fluxpool-priority": value}
-    making = asyncio.create_task(client.api.post(URL, json={"prompt": "a", "n": 2}, headers=headers))
-    await until(lambda: len(client.engine.tickets) == 2)
-    assert [ticket.request.priority for ticket in client.engine.tickets] == [priority, priority]
-    client.engine.gate.set()
-    assert (await making).status_code == 200
-
-
-@pytest.mark.parametrize("value", ["urgent", "", "1"])
-async def test_a_priority_that_there_is_not_is_a_400_that_names_those_that_there_are(
-    client: Client, value: str
-) -> None:
-    response = await client.api.post(URL, json={"prompt": "a"}, headers={"x-fluxpool-priority": value})
-    found = error(response, 400)
-    assert found["param"] == "x-fluxpool-priority"
-    assert "high, normal, low" in str(found["message"])
-
-
 async def test_the_log_flags_a_request_whose_cost_is_predicted_and_also_one_refused_for_it(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -437,17 +373,6 @@ async def test_the_log_flags_a_request_whose_cost_is_predicted_and_also_one_refu
     lines = [record.__dict__["fields"] for record in caplog.records if record.name == "fluxpool.access"]
     assert [line["status"] for line in lines] == [200, 200, 429]
     assert [line.get("predicted_cost") for line in lines] == [None, True, True]
-
-
-async def test_the_clients_request_id_comes_back_unless_it_is_strange(client: Client) -> None:
-    async def request_id(given: str | None) -> str:
-        headers = {"x-request-id": given} if given is not None else {}
-        return (await client.api.get("/healthz", headers=headers)).headers["x-request-id"]
-
-    assert await request_id("trace-1.2:3_4") == "trace-1.2:3_4"
-    for strange in (None, "", "a b", "x" * 129, "a\tb"):
-        assert re.fullmatch(r"req_[0-9a-f]{32}", await request_id(strange))
-    assert await request_id(None) != await request_id(None)
 
 
 async def test_replies_of_the_api_end_their_connection_and_probes_do_not(client: Client) -> None:
