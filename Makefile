@@ -39,12 +39,21 @@ demo: check-machine envs cluster-setup  ## cluster, chart, FluxPool, images, loa
 
 .PHONY: test
 test: CHECK := --unused
-test: check-machine envs cluster-setup test-unit test-cluster  ## every test, cluster tests included
+test: check-machine envs cluster-setup  ## every test, cluster tests included
+	@$(MAKE) $(ALONE)
+	@$(MAKE) --jobs=2 --output-sync=target test-cluster-tool $(BESIDE)
+	@$(MAKE) test-on-cluster
+
+# The cluster tool's own tests wait most of the time. Those beside them make no mounts, and run no program of the cluster.
+BESIDE := test-autoscaler test-operator test-benchmarks test-tools/bench
+ALONE := test-inference test-tools/cluster test-tools/demo test-crossing
 
 .PHONY: test-unit
-test-unit: envs  ## what needs no cluster
-	@for d in autoscaler operator inference tools/bench tools/cluster tools/demo; do $(MAKE) test-$$d; done
-	@$(MAKE) test-benchmarks
+test-unit: $(BESIDE) $(ALONE)  ## what needs no cluster
+
+.PHONY: test-crossing
+test-crossing: envs
+	@echo "== tests of the contract and of the repository"
 	@cd tests && $(UV) run --no-sync pytest contract repository $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
@@ -62,8 +71,12 @@ test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests
 	@echo "== tests of tools/$*"
 	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster and not soak" $(PYTEST_ARGS)
 
-.PHONY: test-cluster
-test-cluster: envs cluster-setup  ## what needs the cluster: the tool itself, chart, integration, e2e
+.PHONY: test-cluster test-cluster-tool test-on-cluster
+test-cluster: test-cluster-tool test-on-cluster  ## what needs the cluster: the tool itself, chart, integration, e2e
+test-cluster-tool: env-tests cluster-setup  # nothing when CLUSTER=current
+	@if [ "$(CLUSTER)" != current ]; then echo "== tests of the cluster tool on clusters"; \
+	  cd tools/cluster && ../../tests/.venv/bin/python -m pytest -m cluster $(PYTEST_ARGS); fi
+test-on-cluster: envs cluster-setup
 	@tests/run-cluster-tests $(PYTEST_ARGS)
 
 .PHONY: soak
