@@ -1,4 +1,4 @@
-"""Pixels to a PNG file, by ISA-L's deflate: a twentieth of the CPU time of Pillow's fastest, and no larger a file.
+"""Pixels to a PNG file, by ISA-L's deflate: a twentieth of the CPU time of Pillow's fastest, for a file as large.
 
 A PNG is a few chunks around one zlib stream of the filtered rows (PNG specification, third edition, sections 5, 9, 10).
 Every row but the first is filtered by `Up`, the difference to the row above: the one filter that is a single operation
