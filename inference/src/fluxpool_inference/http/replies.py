@@ -39,18 +39,20 @@ class ImagesReply(Response):
         headers: Mapping[str, str],
     ) -> None:
         """`images` are pairs of base64 and seed; `created` is Unix time in seconds."""
-        self._parts = list(_images_json(created, images, image_format, size))
-        length = sum(len(part) for part in self._parts)
+        parts = list(_images_json(created, images, image_format, size))
+        length = sum(len(part) for part in parts)
+        self._parts = parts if length > SEND_BYTES else [b"".join(parts)]  # each is a write of its own
         super().__init__(headers={**headers, "content-length": str(length)})
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send piece by piece."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for part in self._parts:
-            for start in range(0, len(part), SEND_BYTES):
-                piece = part[start : start + SEND_BYTES]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        pieces = (part[start : start + SEND_BYTES] for part in self._parts for start in range(0, len(part), SEND_BYTES))
+        piece = next(pieces)
+        for following in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            piece = following
+        await send({"type": "http.response.body", "body": piece, "more_body": False})
 
 
 def _images_json(created: int, images: Sequence[tuple[bytes, int]], image_format: str, size: str) -> Iterator[bytes]:

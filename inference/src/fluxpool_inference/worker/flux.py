@@ -107,17 +107,19 @@ class FluxModel:
     def encode(self, prompts: Sequence[str], text_tokens: int) -> list[Conditioning]:
         """Encode prompts, all in one forward, by T5, padded or cut to `text_tokens`, and by CLIP, pooled."""
         parts = self._parts
-        ids = _token_ids(parts.t5_tokenizer, prompts, text_tokens)
-        embeddings = parts.t5(ids.to(self.device), output_hidden_states=False)[0].to(parts.t5.dtype)
-        clip_ids = _token_ids(parts.clip_tokenizer, prompts, parts.clip_tokenizer.model_max_length)
-        pooled = parts.clip(clip_ids.to(self.device), output_hidden_states=False).pooler_output.to(parts.clip.dtype)
+        tokens = _tokenize(parts.t5_tokenizer, prompts, text_tokens)
+        ids = torch.tensor(tokens.input_ids, device=self.device)
+        embeddings = parts.t5(ids, output_hidden_states=False)[0].to(parts.t5.dtype)
+        clip_tokens = _tokenize(parts.clip_tokenizer, prompts, parts.clip_tokenizer.model_max_length)
+        clip_ids = torch.tensor(clip_tokens.input_ids, device=self.device)
+        pooled = parts.clip(clip_ids, output_hidden_states=False).pooler_output.to(parts.clip.dtype)
         self._synchronize()
-        whole = [len(ids) for ids in parts.t5_tokenizer(list(prompts)).input_ids]
-        # Copies: a view of one row would keep all rows in memory for as long as the cache remembers it.
-        return [
-            Conditioning(embeddings[[row]], pooled[[row]], max(0, length - text_tokens))
-            for row, length in enumerate(whole)
+        truncated = [
+            len(parts.t5_tokenizer(prompt).input_ids) - text_tokens if all(mask) else 0
+            for prompt, mask in zip(prompts, tokens.attention_mask, strict=True)
         ]
+        # Copies: a view of one row would keep all rows in memory for as long as the cache remembers it.
+        return [Conditioning(embeddings[[row]], pooled[[row]], truncated[row]) for row in range(len(prompts))]
 
     @torch.inference_mode()
     def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
@@ -223,12 +225,9 @@ def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Ten
     return latents + d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
 
 
-def _token_ids(tokenizer: Any, prompts: Sequence[str], length: int) -> torch.Tensor:
-    """Token ids, prompts x `length`, padded or cut."""
-    ids: torch.Tensor = tokenizer(
-        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    ).input_ids
-    return ids
+def _tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Any:
+    """Lists of `input_ids` and `attention_mask`, prompts x `length`: padded, which the mask has as 0, or cut."""
+    return tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True)
 
 
 def _pack(latents: torch.Tensor) -> torch.Tensor:
