@@ -22,3 +22,4 @@ class Image:
     deadline: float
     steps_left: int
     started: bool = False
+    rows: int = 1
