@@ -1,5 +1,6 @@
 """The stock `FluxPipeline`, one image at a time: what the engine's images are measured by."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class Stock:
 
     def latents(self, request: ImageRequest) -> torch.Tensor:
         """Final, packed: 1 x image tokens x 64."""
+        request = replace(request, reproducible=False)
         if request not in self._latents:
             self._latents[request] = self._run(request, "latent")
         return self._latents[request]

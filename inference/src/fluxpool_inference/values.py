@@ -236,6 +236,7 @@ class ImageRequest:
         max_sequence_length: T5 tokens; None is the engine's setting.
         priority: See `Priority`.
         true_cfg: See `TrueCfg`; None is without.
+        reproducible: Whether each row of its steps has a forward of its own, so that no company changes a bit of it.
     """
 
     prompt: str
@@ -247,6 +248,7 @@ class ImageRequest:
     max_sequence_length: int | None = None
     priority: Priority = Priority.NORMAL
     true_cfg: TrueCfg | None = None
+    reproducible: bool = False
 
     def __post_init__(self) -> None:
         if (

@@ -27,7 +27,7 @@ json_values = st.recursive(
 field_names = st.sampled_from(
     [
         *("prompt", "model", "n", "size", "seed", "num_inference_steps", "guidance_scale", "output_format", "stream"),
-        *("negative_prompt", "true_cfg_scale"),
+        *("negative_prompt", "true_cfg_scale", "reproducible"),
     ]
 )
 plausible = st.fixed_dictionaries(

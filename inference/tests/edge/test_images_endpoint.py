@@ -146,6 +146,19 @@ async def test_true_cfg_reaches_the_engine_for_each_image(
     assert found == [reaches, reaches]
 
 
+@pytest.mark.parametrize(("given", "reaches"), [(True, True), (False, False), (None, False)])
+async def test_whether_it_must_be_reproducible_reaches_the_engine(
+    client: Client, given: bool | None, reaches: bool
+) -> None:
+    client.engine.gate.clear()
+    task = asyncio.create_task(client.generate(reproducible=given))
+    await until(lambda: bool(client.engine.tickets))
+    found = client.engine.tickets[0].request.reproducible
+    client.engine.gate.set()
+    pictures(await task)
+    assert found is reaches
+
+
 async def test_a_model_without_guidance_embedding_takes_true_cfg(client: Client) -> None:
     client.engine.model_info = ModelInfo("m", "flux-schnell", False, None, 4, 256, "float32", "cpu", 1000)
     pictures(await client.generate(negative_prompt="a leaf", true_cfg_scale=2))
@@ -204,6 +217,8 @@ BAD_BODIES: list[tuple[dict[str, object], str, str]] = [
     ({"negative_prompt": ["a"], "true_cfg_scale": 2}, "negative_prompt", "at most 32000 characters, and is an array"),
     ({"negative_prompt": "x" * 32_001, "true_cfg_scale": 2}, "negative_prompt", "characters, and has 32001"),
     ({"negative_prompt": "\ud800", "true_cfg_scale": 2}, "negative_prompt", "valid Unicode"),
+    ({"reproducible": 1}, "reproducible", "true or false, and is an integer"),
+    ({"reproducible": "true"}, "reproducible", "true or false, and is a string"),
     ({"negative_promt": "a"}, "negative_promt", "Did you mean 'negative_prompt'?"),
     ({"cfg_scale": 2}, "cfg_scale", "Did you mean 'true_cfg_scale'?"),
     ({"output_format": "gif"}, "output_format", "one of 'png', 'jpeg', 'webp', and is 'gif'"),

@@ -23,3 +23,4 @@ class Image:
     steps_left: int
     started: bool = False
     rows: int = 1
+    reproducible: bool = False

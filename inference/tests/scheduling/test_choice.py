@@ -76,6 +76,16 @@ def test_a_step_is_one_forward_but_for_a_pair_where_one_row_fits(
     assert Forwards.of(pairs_and_singles(*rows), limit) == Forwards(*forwards)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("limit", [1, 8])
+def test_a_reproducible_image_runs_alone_a_row_at_a_time(rows: int, limit: int) -> None:
+    image = Image(1, SMALL, 1.0, 4, rows=rows, reproducible=True)
+    others = [Image(number, SMALL, float(number), 4) for number in (0, 2, 3)]
+    assert choose(in_order(image, *others[1:]), lambda _: limit) == [image]
+    assert image not in choose(in_order(image, *others), lambda _: limit), "nor beside more urgent ones"
+    assert Forwards.of([image], limit) == Forwards(rows, 1)
+
+
 def test_a_deadline_queue_iterates_in_order_and_gives_up_only_what_it_holds() -> None:
     queue: DeadlineQueue[Image] = DeadlineQueue()
     late, early, twin = Image(1, SMALL, 7.0, 1), Image(2, SMALL, 3.0, 1), Image(2, SMALL, 3.0, 1)
@@ -100,6 +110,7 @@ class Arrival:
     cancel_after_steps: int | None
     limit: int
     rows: int
+    reproducible: bool
 
 
 arrivals = st.lists(
@@ -112,6 +123,7 @@ arrivals = st.lists(
         cancel_after_steps=st.one_of(st.none(), st.integers(0, 6)),
         limit=st.sampled_from([1, 2, 3, 4, 8]),
         rows=st.sampled_from([1, 1, 2]),
+        reproducible=st.sampled_from([False, False, False, True]),
     ),
     min_size=1,
     max_size=25,
@@ -132,7 +144,7 @@ class Plant:
     def arrive(self, number: int, arrival: Arrival) -> None:
         seconds = arrival.steps * STEP_SECONDS[arrival.bucket]
         at = deadline(self.now, seconds, arrival.priority)
-        image = Image(number, arrival.bucket, at, arrival.steps, rows=arrival.rows)
+        image = Image(number, arrival.bucket, at, arrival.steps, rows=arrival.rows, reproducible=arrival.reproducible)
         self.limits[arrival.bucket] = arrival.limit
         self.passed_over[image], self.given[image] = 0, arrival.steps
         if arrival.cancel_after_steps is not None:
@@ -159,6 +171,10 @@ class Plant:
         assert {row.bucket for row in rows} == {bucket}, "a step mixes no buckets"
         assert rows[0] is min(in_flight, key=order), "the most urgent image of all is in the step"
         assert rows == sorted(rows, key=order)
+        assert len(rows) == 1 or not any(row.reproducible for row in rows), "what is reproducible has no company"
+        if rows[0].reproducible:
+            return
+        same = [image for image in same if not image.reproducible]
         room = self.limits[bucket] - sum(row.rows for row in rows)
         assert room >= 0 or len(rows) == 1, "no more rows than the limit, but for a pair alone"
         left_out = [image for image in same if image not in rows]

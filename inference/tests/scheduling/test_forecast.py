@@ -76,6 +76,14 @@ def test_a_single_that_fits_beside_others_starts_before_a_pair_that_does_not() -
     assert result.starts[2] == pytest.approx(0.5 + 0.05 + 0.6 + 2 * 0.2)
 
 
+def test_a_reproducible_image_shares_no_step() -> None:
+    running = Image(1, SMALL, 5.0, 2, started=True)
+    result = ahead(running, offered=(Image(2, SMALL, 6.0, 3, reproducible=True), Image(3, SMALL, 9.0, 1)))
+    assert result.starts[3] == pytest.approx(0.5), "beside the one that runs"
+    assert result.starts[2] == pytest.approx(result.ends[3])
+    assert result.ends[2] == pytest.approx(result.starts[2] + 0.05 + 3 * 0.5 + 0.2)
+
+
 images = st.lists(
     st.builds(
         Image,
@@ -85,6 +93,7 @@ images = st.lists(
         steps_left=st.integers(1, 6),
         started=st.booleans(),
         rows=st.sampled_from([1, 1, 2]),
+        reproducible=st.sampled_from([False, False, False, True]),
     ),
     max_size=12,
 )

@@ -1,6 +1,7 @@
 """Whatever an image shares its steps with, it is the one that the stock pipeline makes alone."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,16 @@ def test_a_pair_of_which_one_row_fits_is_stock_to_the_last_bit(either: Compariso
     request = pair("a cat", negative="a dog", steps=5)
     ((_, found),) = either.together([request], batch_size=1)
     assert torch.equal(found, either.stock.latents(request))
+
+
+def test_a_reproducible_image_is_stock_to_the_last_bit_in_any_company(either: Comparison) -> None:
+    requests = [replace(request, reproducible=reproducible) for request in PAIRS for reproducible in (True, False)]
+    made = either.together(requests)
+    either.assert_equal(made)
+    kept = [(request, latents) for request, latents in made if request.reproducible]
+    assert len(kept) == len(PAIRS)
+    for request, latents in kept:
+        assert torch.equal(latents, either.stock.latents(request)), request
 
 
 @pytest.mark.parametrize(("patient", "urgent"), [(pair, image), (image, pair), (pair, pair)])

@@ -248,6 +248,23 @@ def test_prompts_that_nothing_remembers_are_encoded_for_each_image(model: FakeMo
     assert len(bench.all(Finished)) == 3
 
 
+# ---- reproducible images
+
+
+def test_a_reproducible_image_has_forwards_of_its_own(bench: Bench, model: FakeModel) -> None:
+    bench.submit(image(seed=1, steps=2))
+    bench.submit(pair(seed=2, steps=1, reproducible=True))
+    bench.submit(image(seed=3, steps=1, reproducible=True))
+    bench.submit(pair(seed=4, steps=2))
+    bench.finish()
+    assert model.steps == [[1, 4, 4], [1, 4, 4], [2], [2], [3]]
+    assert [step.forwards for step in bench.all(StepDone)] == [
+        *[Forwards(1, 3)] * 2,
+        Forwards(2, 1),
+        Forwards(1, 1),
+    ]
+
+
 def test_the_loop_is_configured_once(bench: Bench) -> None:
     bench._inbox.put(Configure(EngineConfig("m")))
     with pytest.raises(TypeError, match="Configure"):

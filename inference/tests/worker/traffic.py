@@ -31,6 +31,7 @@ def requests(draw: st.DrawFn, guidance: bool) -> ImageRequest:
         width=width,
         height=height,
         guidance=draw(st.sampled_from([None, 1.0, 6.0])) if guidance else None,
+        reproducible=draw(st.sampled_from([False, False, False, True])),
         true_cfg=draw(st.sampled_from([None, None, TrueCfg("", 3.3), TrueCfg("a dog", 1.5)])),
     )
 

@@ -66,6 +66,11 @@ class Entry:
         return self.request.rows
 
     @property
+    def reproducible(self) -> bool:
+        """Whether each of its rows has a forward of its own."""
+        return self.request.reproducible
+
+    @property
     def steps_left(self) -> int:
         """Of its denoising."""
         return self.request.steps - self.steps_done

@@ -228,6 +228,28 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Boolean:
+    """An optional boolean, false if left out."""
+
+    name: str
+    description: str
+    required: bool = False
+
+    def read(self, body: Body) -> bool:
+        """The boolean."""
+        value = body.get(self.name)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise _wrong_type(self.name, "true or false", value)
+        return value
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"type": ["boolean", "null"], "default": False, "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """Accepted whatever it holds."""
 

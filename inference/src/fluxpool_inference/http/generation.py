@@ -56,7 +56,15 @@ class GenerationParser:
         refuse_unknown(body, fields)
         first_seed = self._seed_source() if seed is None else seed
         image = ImageRequest(
-            prompt, size.width, size.height, steps, guidance, first_seed, priority=priority, true_cfg=true_cfg
+            prompt,
+            size.width,
+            size.height,
+            steps,
+            guidance,
+            first_seed,
+            priority=priority,
+            true_cfg=true_cfg,
+            reproducible=fields.reproducible.read(body),
         )
         images = tuple(replace(image, seed=first_seed + k) for k in range(count))
         return Generation(images, size, image_format, quality)

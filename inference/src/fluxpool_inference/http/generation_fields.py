@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fluxpool_inference.http.fields import (
+    Boolean,
     Choice,
     Field,
     Ignored,
@@ -91,6 +92,11 @@ class GenerationFields:
             0,
             MAX_SEED,
         )
+        self.reproducible = Boolean(
+            "reproducible",
+            "Make the same pixels whenever model, software and kind of device are the same. Costs speed: nothing else"
+            " is in a step with these images. Without it, what else is there may change roundings.",
+        )
         self.output_format = Choice("output_format", "Of the image files.", bounds.image_formats)
         self.output_compression = Integer(
             "output_compression",
@@ -108,7 +114,7 @@ class GenerationFields:
 
     def __iter__(self) -> Iterator[Field]:
         yield from (self.prompt, self.model, self.n, self.size, self.steps, self.guidance)
-        yield from (self.negative_prompt, self.true_cfg_scale, self.seed)
+        yield from (self.negative_prompt, self.true_cfg_scale, self.seed, self.reproducible)
         yield from (self.output_format, self.output_compression)
         yield from self._ignored
         yield from self.refused

@@ -56,6 +56,7 @@ class _Rest:
     bucket: Bucket
     deadline: float
     rows: int
+    reproducible: bool
     steps_left: int
     started: bool
 
@@ -98,7 +99,15 @@ def forecast(
 
 
 def _copy(image: Unfinished) -> _Rest:
-    return _Rest(image.number, image.bucket, image.deadline, image.rows, image.steps_left, image.started)
+    return _Rest(
+        image.number,
+        image.bucket,
+        image.deadline,
+        image.rows,
+        image.reproducible,
+        image.steps_left,
+        image.started,
+    )
 
 
 def _running_step(chosen: list[_Rest], costs: Durations, row_limit: RowLimit, elapsed_seconds: float) -> float:

@@ -74,6 +74,7 @@ class Image:
 
     order: Submit
     rows: int
+    reproducible: bool
     encoded: bool = False
     trajectory: "Trajectory" = field(init=False)
     encode_seconds: float = 0.0
@@ -151,7 +152,8 @@ class DeviceLoop:
     def _receive(self, message: ToWorker) -> None:
         match message:
             case Submit():
-                image = self._images[message.number] = Image(message, message.request.rows)
+                request = message.request
+                image = self._images[message.number] = Image(message, request.rows, request.reproducible)
                 self._denoising.add(image)
             case Cancel():
                 self._forget(message.number)
