@@ -80,8 +80,8 @@ class GenerationFields:
         )
         self.true_cfg_scale = Number(
             "true_cfg_scale",
-            "How far to go away from `negative_prompt`, without which it must be 1 or left out. Above 1 each step"
-            " counts as two images, for both prompts. Of any model; combines with `guidance_scale`.",
+            "How far to go away from `negative_prompt`, without which it must be 1 or left out. Each step then counts"
+            " twice, once for each prompt. Works with any model, and beside `guidance_scale`.",
             NO_TRUE_CFG,
             MAX_GUIDANCE,
         )
