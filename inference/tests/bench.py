@@ -8,7 +8,7 @@ from fluxpool_inference.ipc.messages import Cancel, Failed, Finished, FromWorker
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import ImageRequest, Pace
+from fluxpool_inference.values import ImageRequest, Pace, TrueCfg
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.loop import DeviceLoop
 from fluxpool_inference.worker.pacing import Clock
@@ -129,3 +129,8 @@ def image(
     prompt: str = "a tree", *, seed: int = 1, steps: int = 4, width: int = 64, height: int = 64, **more: Any
 ) -> ImageRequest:
     return ImageRequest(prompt, width, height, steps, **({"guidance": None} | more), seed=seed)
+
+
+def pair(prompt: str = "a tree", *, negative: str = "a leaf", scale: float = 3.3, **more: Any) -> ImageRequest:
+    """An image with true CFG. The scale has no exact form in bfloat16."""
+    return image(prompt, true_cfg=TrueCfg(negative, scale), **more)

@@ -41,7 +41,12 @@ class Path:
 
     request: ImageRequest
     conditioning: Text
+    negative: Text | None = None
     index: int = 0
+
+    @property
+    def rows(self) -> int:
+        return 1 if self.negative is None else 2
 
 
 class Activations:
@@ -50,7 +55,7 @@ class Activations:
 
 @dataclass
 class FakeModel:
-    """`rows_held` is how many rows its memory holds in one step. `steps` are the seeds of the rows of each step.
+    """`rows_held` is how many rows its memory holds at once. `steps` are the seeds of the rows of each forward.
 
     More than `exact_together` prompts in one encoding are encoded a little differently; `encodings` are their numbers.
     """
@@ -80,11 +85,19 @@ class FakeModel:
         company = 1 if len(prompts) <= self.exact_together else len(prompts)
         return [Text(prompt, company=company) for prompt in prompts]
 
-    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Text) -> Path:
+    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Text, negative: Text | None = None) -> Path:
+        assert (conditioning.prompt, *([negative.prompt] if negative else [])) == request.prompts
         self._work(0.0, "begin", request.prompt)
-        return Path(request, conditioning)
+        return Path(request, conditioning, negative)
 
-    def step(self, bucket: Bucket, rows: Sequence[Path]) -> None:
+    def step(self, bucket: Bucket, images: Sequence[Path], *, one_by_one: bool = False) -> None:
+        rows = [image for image in images for _ in range(image.rows)]
+        for forward in [[row] for row in rows] if one_by_one else [rows]:
+            self._forward(forward)
+        for image in images:
+            image.index += 1
+
+    def _forward(self, rows: Sequence[Path]) -> None:
         self.steps.append([row.request.seed for row in rows])
         activations = Activations()  # kept alive by the traceback of what is raised from here on
         if len(rows) > self.rows_held:
@@ -93,8 +106,6 @@ class FakeModel:
         for row in rows:
             self._work(0.0, f"step {row.index}", row.request.prompt)
         self.clock.sleep(seconds)
-        for row in rows:
-            row.index += 1
 
     def decode(self, bucket: Bucket, trajectory: Path) -> memoryview:
         request = trajectory.request

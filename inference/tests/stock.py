@@ -1,5 +1,6 @@
 """The stock `FluxPipeline`, one image at a time: what the engine's images are measured by."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class Stock:
 
     def latents(self, request: ImageRequest) -> torch.Tensor:
         """Final, packed: 1 x image tokens x 64."""
+        request = replace(request, reproducible=False)
         if request not in self._latents:
             self._latents[request] = self._run(request, "latent")
         return self._latents[request]
@@ -31,7 +33,12 @@ class Stock:
         return (self._run(request, "np")[0] * 255).round().astype("uint8")
 
     def _run(self, request: ImageRequest, output_type: str):
-        guidance = {} if request.guidance is None else {"guidance_scale": request.guidance}
+        options: dict[str, object] = {} if request.guidance is None else {"guidance_scale": request.guidance}
+        if request.true_cfg is not None:
+            options |= {
+                "negative_prompt": request.true_cfg.negative_prompt,
+                "true_cfg_scale": request.true_cfg.scale,
+            }
         return self._pipeline(
             prompt=request.prompt,
             width=request.width,
@@ -40,5 +47,5 @@ class Stock:
             generator=torch.Generator("cpu").manual_seed(request.seed),
             max_sequence_length=request.max_sequence_length or self._text_tokens,
             output_type=output_type,
-            **guidance,
+            **options,
         ).images

@@ -4,6 +4,7 @@ Times are seconds. A moment is a reading of `time.monotonic()`, which on Linux i
 machine; a duration ends in `_seconds`. Work is in work-seconds: what one row alone does in one second on this device.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, get_args
@@ -204,6 +205,24 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TrueCfg:
+    """True classifier-free guidance: each step goes along negative + scale x (positive - negative), of two velocities.
+
+    Attributes:
+        negative_prompt: Valid Unicode, may be empty; encoded by CLIP (pooled) and T5 as the prompt is.
+        scale: Above 1; 1 would be the prompt alone.
+    """
+
+    negative_prompt: str
+    scale: float
+
+    def __post_init__(self) -> None:
+        _require_unicode("negative_prompt", self.negative_prompt)
+        if not 1 < self.scale < math.inf:
+            raise ValueError("the scale of true CFG must be finite and above 1")
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
     """One image to make. `seed` seeds a CPU generator that draws this image's noise and nothing else.
 
@@ -216,6 +235,8 @@ class ImageRequest:
         seed: 0 to 2**64 - 1.
         max_sequence_length: T5 tokens; None is the engine's setting.
         priority: See `Priority`.
+        true_cfg: See `TrueCfg`; None is without.
+        reproducible: Whether each row of its steps has a forward of its own, so that no company changes a bit of it.
     """
 
     prompt: str
@@ -226,6 +247,8 @@ class ImageRequest:
     seed: int
     max_sequence_length: int | None = None
     priority: Priority = Priority.NORMAL
+    true_cfg: TrueCfg | None = None
+    reproducible: bool = False
 
     def __post_init__(self) -> None:
         if (
@@ -238,10 +261,24 @@ class ImageRequest:
             raise ValueError("steps must be at least 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError("seed must be 0 to 2**64 - 1")
-        try:
-            self.prompt.encode()
-        except UnicodeEncodeError:
-            raise ValueError("prompt must be valid Unicode, without lone surrogates") from None
+        _require_unicode("prompt", self.prompt)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What is to be encoded: the prompt, then the negative prompt if there is one."""
+        return (self.prompt,) if self.true_cfg is None else (self.prompt, self.true_cfg.negative_prompt)
+
+    @property
+    def rows(self) -> int:
+        """Rows of each of its steps: one for each prompt."""
+        return 1 if self.true_cfg is None else 2
+
+
+def _require_unicode(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be valid Unicode, without lone surrogates") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,8 @@ class InMemoryTicket:
         large = request.width * request.height >= 1024 * 1024
         memory[:] = random.Random(request.seed).randbytes(len(memory)) if large else colour * (len(memory) // 3)
         timings = Timings(0.25, 0.01, 0.2, 0.01, 0.5)
-        truncated = max(0, len(request.prompt.split()) - PROMPT_TOKENS)
-        return RawImage(memory, request, timings, truncated, on_release=self._released)
+        truncated = [max(0, len(prompt.split()) - PROMPT_TOKENS) for prompt in request.prompts]
+        return RawImage(memory, request, timings, *truncated, on_release=self._released)
 
     def _released(self) -> None:
         if not self._ended:

@@ -25,7 +25,10 @@ json_values = st.recursive(
     max_leaves=5,
 )
 field_names = st.sampled_from(
-    ["prompt", "model", "n", "size", "seed", "num_inference_steps", "guidance_scale", "output_format", "stream"]
+    [
+        *("prompt", "model", "n", "size", "seed", "num_inference_steps", "guidance_scale", "output_format", "stream"),
+        *("negative_prompt", "true_cfg_scale", "reproducible"),
+    ]
 )
 plausible = st.fixed_dictionaries(
     {"prompt": st.text(min_size=1, max_size=20)},
@@ -34,6 +37,8 @@ plausible = st.fixed_dictionaries(
         "seed": st.integers(-1, 2**64),
         "size": st.builds(lambda w, h: f"{w * 16}x{h * 16}", st.integers(1, 40), st.integers(1, 40)),
         "num_inference_steps": st.integers(0, 51),
+        "negative_prompt": st.none() | st.text(max_size=110),
+        "true_cfg_scale": st.none() | st.floats(0.5, 101) | st.integers(0, 2),
     },
 )
 
@@ -59,6 +64,9 @@ def test_any_json_object_is_either_within_the_bounds_or_refused_by_name(body: di
         assert min(image.width, image.height) >= 64
         assert 1 <= image.steps <= 50
         assert 1 <= len(image.prompt) <= 100
+        guided = body.get("negative_prompt") is not None
+        assert (image.true_cfg is not None) == guided == (image.rows == 2)
+        assert image.true_cfg is None or 1 < image.true_cfg.scale <= 100
 
 
 @given(st.integers(0, 2**64 - 4), st.integers(1, 4))

@@ -16,7 +16,7 @@ from waiting import until
 from fluxpool_inference.engine import Rejected, RejectReason
 from fluxpool_inference.http import body as body_module
 from fluxpool_inference.http.replies import http_error
-from fluxpool_inference.values import ModelInfo
+from fluxpool_inference.values import ModelInfo, TrueCfg
 
 
 def pictures(response: httpx.Response) -> list[Image.Image]:
@@ -114,6 +114,56 @@ async def test_a_truncated_prompt_is_told_in_a_header(client: Client) -> None:
     assert "x-fluxpool-truncated-tokens" not in (await client.generate()).headers
 
 
+async def test_a_truncated_negative_prompt_is_told_in_a_header_of_its_own(client: Client) -> None:
+    long = await client.generate(negative_prompt="one two three four five six seven eight nine", true_cfg_scale=2)
+    assert long.headers["x-fluxpool-negative-truncated-tokens"] == "1"
+    assert "x-fluxpool-truncated-tokens" not in long.headers
+    short = await client.generate(negative_prompt="one", true_cfg_scale=2)
+    assert "x-fluxpool-negative-truncated-tokens" not in short.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "reaches"),
+    [
+        ({"negative_prompt": "a leaf", "true_cfg_scale": 3.5}, TrueCfg("a leaf", 3.5)),
+        ({"negative_prompt": "", "true_cfg_scale": 100}, TrueCfg("", 100.0)),
+        ({"negative_prompt": " ", "true_cfg_scale": 1.001, "guidance_scale": 7}, TrueCfg(" ", 1.001)),
+        ({"negative_prompt": None, "true_cfg_scale": None}, None),
+        ({"true_cfg_scale": 1}, None),
+        ({"true_cfg_scale": 1.0, "negative_prompt": None}, None),
+        ({}, None),
+    ],
+)
+async def test_true_cfg_reaches_the_engine_for_each_image(
+    client: Client, fields: dict[str, object], reaches: TrueCfg | None
+) -> None:
+    client.engine.gate.clear()
+    task = asyncio.create_task(client.generate(n=2, **fields))
+    await until(lambda: len(client.engine.tickets) == 2)
+    found = [ticket.request.true_cfg for ticket in client.engine.tickets]
+    client.engine.gate.set()
+    pictures(await task)
+    assert found == [reaches, reaches]
+
+
+@pytest.mark.parametrize(("given", "reaches"), [(True, True), (False, False), (None, False)])
+async def test_whether_it_must_be_reproducible_reaches_the_engine(
+    client: Client, given: bool | None, reaches: bool
+) -> None:
+    client.engine.gate.clear()
+    task = asyncio.create_task(client.generate(reproducible=given))
+    await until(lambda: bool(client.engine.tickets))
+    found = client.engine.tickets[0].request.reproducible
+    client.engine.gate.set()
+    pictures(await task)
+    assert found is reaches
+
+
+async def test_a_model_without_guidance_embedding_takes_true_cfg(client: Client) -> None:
+    client.engine.model_info = ModelInfo("m", "flux-schnell", False, None, 4, 256, "float32", "cpu", 1000)
+    pictures(await client.generate(negative_prompt="a leaf", true_cfg_scale=2))
+
+
 BAD_BODIES: list[tuple[dict[str, object], str, str]] = [
     ({"prompt": None}, "prompt", "'prompt' is required: a string of 1 to 32000 characters."),
     ({"prompt": ""}, "prompt", "1 to 32000 characters"),
@@ -154,6 +204,23 @@ BAD_BODIES: list[tuple[dict[str, object], str, str]] = [
     ({"guidance_scale": 100.5}, "guidance_scale", "from 0 to 100"),
     ({"guidance_scale": "3"}, "guidance_scale", "a number from 0 to 100"),
     ({"guidance_scale": False}, "guidance_scale", "a number from 0 to 100"),
+    ({"negative_prompt": "a"}, "negative_prompt", "needs a 'true_cfg_scale' above 1"),
+    ({"negative_prompt": ""}, "negative_prompt", "needs a 'true_cfg_scale' above 1"),
+    ({"negative_prompt": "a", "true_cfg_scale": None}, "negative_prompt", "needs a 'true_cfg_scale' above 1"),
+    ({"negative_prompt": "a", "true_cfg_scale": 1}, "true_cfg_scale", "'negative_prompt' needs a 'true_cfg_scale'"),
+    ({"true_cfg_scale": 2}, "true_cfg_scale", "above 1 needs a 'negative_prompt', which may be empty"),
+    ({"true_cfg_scale": 2, "negative_prompt": None}, "true_cfg_scale", "needs a 'negative_prompt'"),
+    ({"true_cfg_scale": 0.9}, "true_cfg_scale", "a number from 1 to 100, and is 0.9"),
+    ({"true_cfg_scale": 100.5, "negative_prompt": "a"}, "true_cfg_scale", "a number from 1 to 100"),
+    ({"true_cfg_scale": "2", "negative_prompt": "a"}, "true_cfg_scale", "a number from 1 to 100, and is a string"),
+    ({"true_cfg_scale": True, "negative_prompt": "a"}, "true_cfg_scale", "and is a boolean"),
+    ({"negative_prompt": ["a"], "true_cfg_scale": 2}, "negative_prompt", "at most 32000 characters, and is an array"),
+    ({"negative_prompt": "x" * 32_001, "true_cfg_scale": 2}, "negative_prompt", "characters, and has 32001"),
+    ({"negative_prompt": "\ud800", "true_cfg_scale": 2}, "negative_prompt", "valid Unicode"),
+    ({"reproducible": 1}, "reproducible", "true or false, and is an integer"),
+    ({"reproducible": "true"}, "reproducible", "true or false, and is a string"),
+    ({"negative_promt": "a"}, "negative_promt", "Did you mean 'negative_prompt'?"),
+    ({"cfg_scale": 2}, "cfg_scale", "Did you mean 'true_cfg_scale'?"),
     ({"output_format": "gif"}, "output_format", "one of 'png', 'jpeg', 'webp', and is 'gif'"),
     ({"output_format": 1}, "output_format", "one of 'png', 'jpeg', 'webp'"),
     ({"output_compression": 101, "output_format": "jpeg"}, "output_compression", "from 0 to 100"),
@@ -360,6 +427,15 @@ async def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(client: Client, m
     found = error(await client.generate(), 500)
     assert found["code"] == "internal_error"
     assert "NoneType" not in str(found["message"])
+
+
+async def test_the_log_tells_true_cfg_and_no_prompt(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "fluxpool.access")
+    await client.generate()
+    await client.generate(negative_prompt="a secret", true_cfg_scale=2)
+    lines = [record.__dict__["fields"] for record in caplog.records if record.name == "fluxpool.access"]
+    assert [line.get("true_cfg_scale") for line in lines] == [None, 2.0]
+    assert "secret" not in str(lines)
 
 
 async def test_the_log_flags_a_request_whose_cost_is_predicted_and_also_one_refused_for_it(

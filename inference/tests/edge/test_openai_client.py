@@ -31,7 +31,13 @@ async def test_it_makes_images_with_its_own_and_with_fluxs_fields(official: open
         quality="high",
         response_format="b64_json",
         user="u",
-        extra_body={"seed": 5, "num_inference_steps": 2, "guidance_scale": 3.0},
+        extra_body={
+            "seed": 5,
+            "num_inference_steps": 2,
+            "guidance_scale": 3.0,
+            "negative_prompt": "a leaf",
+            "true_cfg_scale": 2.5,
+        },
     )
     pictures = [Image.open(io.BytesIO(base64.b64decode(item.b64_json or ""))) for item in response.data]
     assert [(picture.format, picture.size) for picture in pictures] == [("WEBP", (64, 64))] * 2
@@ -56,6 +62,12 @@ async def test_it_raises_its_own_errors_with_field_and_code(official: openai.Asy
     assert raised.value.type == "invalid_request_error"
     assert raised.value.request_id
     assert raised.value.request_id.startswith("req_")
+    with pytest.raises(openai.BadRequestError, match="needs a 'true_cfg_scale' above 1") as raised:
+        await official.images.generate(prompt="a", extra_body={"negative_prompt": "b"})
+    assert (raised.value.param, raised.value.code) == ("negative_prompt", "unsupported_parameter")
+    with pytest.raises(openai.BadRequestError, match="needs a 'negative_prompt'") as raised:
+        await official.images.generate(prompt="a", extra_body={"true_cfg_scale": 4.0})
+    assert (raised.value.param, raised.value.code) == ("true_cfg_scale", "unsupported_parameter")
     with pytest.raises(openai.BadRequestError, match="Did you mean 'seed'"):
         await official.images.generate(prompt="a", extra_body={"seeds": 1})
     with pytest.raises(openai.NotFoundError, match="this server serves 'acme/flux'"):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from admitting import LONG, SLOW, admit, pixels_of
 from bed import Bed, Make, alive
-from bench import image
+from bench import image, pair
 from fake_model import INFO, picture
 from waiting import until
 
@@ -54,6 +54,34 @@ async def test_an_image_is_made_handed_over_and_told_of(make: Make) -> None:
     assert bed.facts.admitted_work == [pytest.approx(0.002 + 3 * 0.011 + 0.002)]
     bed.assert_nothing_in_flight()
     await bed.engine.stop()
+
+
+async def test_a_pair_of_true_cfg_is_made_as_two_rows(bed: Bed) -> None:
+    request = pair("one", negative="one two three four five six seven eight nine", steps=3, seed=9)
+    with await bed.engine.generate(request) as made:
+        assert bytes(made.pixels) == picture(request)
+        assert (made.truncated_tokens, made.negative_truncated_tokens) == (0, 1)
+    assert bed.facts.rows == [2, 2, 2]
+    assert bed.facts.hits == [False, False]
+    assert bed.facts.admitted_work == [pytest.approx(2 * 0.002 + 3 * 2 * 0.011 + 0.002)]
+    bed.assert_nothing_in_flight()
+
+
+async def test_a_pair_where_one_row_fits_is_two_steps_of_one_row(bed: Bed) -> None:
+    await bed.engine.set_batch_size(1)
+    tickets = await bed.engine.admit([pair(steps=3, seed=9), image(steps=2)])
+    assert [await pixels_of(ticket) for ticket in tickets] == [picture(ticket.request) for ticket in tickets]
+    assert bed.facts.rows == [1] * 8
+    bed.assert_nothing_in_flight()
+
+
+async def test_the_longest_that_a_worker_may_be_silent_is_that_of_a_pair(make: Make) -> None:
+    bed = make(batch_size=1, **SLOW)
+    await bed.engine.start()
+    await admit(bed, steps=LONG)
+    alone = bed.lane.longest_expected_seconds()
+    await bed.engine.admit([pair(steps=LONG)])
+    assert bed.lane.longest_expected_seconds() >= 1.5 * alone, "its two forwards are one report"
 
 
 async def test_released_pixels_are_gone_and_released_once(bed: Bed) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from bench import NO_KNEE, image
+from bench import NO_KNEE, image, pair
 from facts import Facts
 
 from fluxpool_inference.engine import RequestFailed, Stage
@@ -17,24 +18,28 @@ from fluxpool_inference.engine.telemetry import BusyMeter
 from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, Ready, RowsLowered, Started, StepDone
 from fluxpool_inference.ipc.pixels import share
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import OnlineCosts
 from fluxpool_inference.scheduling.limits import RowLimits
+from fluxpool_inference.values import ImageRequest
 
 BUCKET = NO_KNEE.reference
+ALONE = Forwards(1, 1)
 
 
 @dataclass
 class Desk:
     ledger: Ledger
     progress: Progress
+    costs: OnlineCosts
     facts: Facts
     limits: RowLimits
     now: list[float]
 
-    def admit(self, steps: int = 2) -> Entry:
+    def admit(self, steps: int = 2, make: Callable[..., ImageRequest] = image) -> Entry:
         number = 1 + len(self.facts.admitted_work)
         future: asyncio.Future[RawImage] = asyncio.get_running_loop().create_future()
-        entry = Entry(number, image(steps=steps), BUCKET, 9.0, self.now[0], 2.0, 8, future)
+        entry = Entry(number, make(steps=steps), BUCKET, 9.0, self.now[0], 2.0, 8, future)
         self.ledger.add(entry)
         self.facts.admitted(2.0, 0.0)
         return entry
@@ -55,7 +60,7 @@ async def desk() -> Desk:
     meter = BusyMeter(lambda: now[0])
     costs = OnlineCosts(NO_KNEE)
     progress = Progress(ledger, costs=costs, limits=limits, meter=meter, observer=facts, clock=lambda: now[0])
-    return Desk(ledger, progress, facts, limits, now)
+    return Desk(ledger, progress, costs, facts, limits, now)
 
 
 def open_files() -> int:
@@ -74,8 +79,8 @@ async def test_an_image_goes_through_its_stages_and_its_work_goes_down(desk: Des
     for message in (
         Started(entry.number, 100.5),
         Encoded(entry.number, BUCKET, False, 0.1),
-        StepDone((entry.number,), BUCKET, 1.0, None),
-        StepDone((entry.number,), BUCKET, 1.0, None),
+        StepDone((entry.number,), BUCKET, ALONE, 1.0, None),
+        StepDone((entry.number,), BUCKET, ALONE, 1.0, None),
     ):
         desk.say(message)
         note()
@@ -102,7 +107,7 @@ async def test_words_about_images_that_are_gone_count_as_work_and_change_nothing
     desk.say(
         Started(gone.number, 100.0),
         Encoded(gone.number, BUCKET, True, 0.1),
-        StepDone((gone.number,), BUCKET, 1.0, None),
+        StepDone((gone.number,), BUCKET, ALONE, 1.0, None),
         Failed(gone.number, "too late"),
     )
     desk.finish(gone)
@@ -120,7 +125,7 @@ async def test_words_of_the_worker_that_an_image_was_moved_from_change_nothing(d
     desk.say(
         Started(moved.number, 100.0),
         Encoded(moved.number, BUCKET, True, 0.1),
-        StepDone((moved.number,), BUCKET, 1.0, None),
+        StepDone((moved.number,), BUCKET, ALONE, 1.0, None),
         Failed(moved.number, "not mine"),
     )
     desk.finish(moved)
@@ -180,8 +185,47 @@ async def test_lowered_rows_are_taken_over(desk: Desk) -> None:
 
 async def test_paced_steps_are_told_apart(desk: Desk) -> None:
     for overran in (None, False, True):
-        desk.say(StepDone((), BUCKET, 1.0, overran))
+        desk.say(StepDone((), BUCKET, ALONE, 1.0, overran))
     assert desk.facts.overruns == [False, True]
+
+
+async def test_the_steps_of_a_pair_count_its_rows(desk: Desk) -> None:
+    pair_of_prompts, alone = desk.admit(make=pair), desk.admit()
+    both = (pair_of_prompts.number, alone.number)
+    desk.say(StepDone(both, BUCKET, Forwards(1, 3), 1.0, None))
+    assert desk.facts.rows == [3]
+    assert (pair_of_prompts.steps_done, alone.steps_done) == (1, 1)
+
+
+async def test_a_pair_that_ran_a_row_at_a_time_counts_as_two_steps_and_is_one_of_the_image(desk: Desk) -> None:
+    entry = desk.admit(make=pair)
+    seconds = 1.5 * NO_KNEE.step_seconds(BUCKET, 1)
+    for _ in range(50):
+        desk.say(StepDone((), BUCKET, Forwards(2, 1), 2 * seconds, False))
+    desk.say(StepDone((entry.number,), BUCKET, Forwards(2, 1), 2 * seconds, True))
+    assert desk.facts.rows == [1] * 102
+    assert desk.facts.overruns == [False] * 100 + [True] * 2
+    assert desk.costs.step_seconds(BUCKET, 1) == pytest.approx(seconds, rel=0.01), "a forward's, not the pair's"
+    assert sum(desk.facts.busy_seconds) == pytest.approx(51 * 2 * seconds)
+    assert entry.steps_done == 1
+
+
+async def test_a_pair_has_the_work_of_two_rows_and_two_prompts(desk: Desk) -> None:
+    entry = desk.admit(make=pair)
+    step = NO_KNEE.step_seconds(BUCKET, 1)
+    assert entry.remaining_work(NO_KNEE) == pytest.approx(2 * 0.1 + 2 * 2 * step + 0.1)
+    desk.say(Encoded(entry.number, BUCKET, False, 0.1), Encoded(entry.number, BUCKET, True, 0.1))
+    desk.say(StepDone((entry.number,), BUCKET, Forwards(1, 2), 1.0, None))
+    assert entry.remaining_work(NO_KNEE) == pytest.approx(2 * step + 0.1)
+    assert desk.facts.hits == [False, True]
+
+
+async def test_the_truncation_of_either_prompt_is_handed_over(desk: Desk) -> None:
+    entry = desk.admit(make=pair)
+    desk.say(Finished(entry.number, BUCKET, 0.1, 0.2, 0.3, 4, 5), descriptor=share(memoryview(bytes(64 * 64 * 3))))
+    made = entry.result.result()
+    assert (made.truncated_tokens, made.negative_truncated_tokens) == (4, 5)
+    made.release()
 
 
 async def test_a_word_that_only_a_start_has_is_an_error(desk: Desk) -> None:
@@ -207,7 +251,7 @@ async def test_the_ledger_is_empty_when_the_last_entry_has_left(desk: Desk) -> N
 
 async def test_the_load_is_what_waits_and_what_runs(desk: Desk) -> None:
     waiting, running, answering = desk.admit(), desk.admit(), desk.admit(steps=1)
-    desk.say(StepDone((running.number, answering.number), BUCKET, 1.0, None))
+    desk.say(StepDone((running.number, answering.number), BUCKET, Forwards(1, 2), 1.0, None))
     desk.finish(answering)
     load = desk.ledger.load(NO_KNEE)
     assert (load.waiting, load.running) == (1, 2)

@@ -8,7 +8,7 @@ import random
 
 import pytest
 from bed import Bed, Make
-from bench import image
+from bench import image, pair
 from fake_model import picture
 
 from fluxpool_inference.engine import Priority, Rejected, RequestFailed, WorkerState
@@ -31,7 +31,8 @@ class Client:
 
     async def _ask(self) -> str:
         chance = self._random
-        request = image(
+        make = chance.choice([image, image, pair])
+        request = make(
             chance.choices(PROMPTS, WEIGHTS)[0],
             seed=chance.randrange(256),
             steps=chance.randint(1, 8),

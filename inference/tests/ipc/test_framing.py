@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import struct
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,8 +34,9 @@ from fluxpool_inference.ipc.messages import (
     ToWorker,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
-from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Pace, Priority, StartFailure
+from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Pace, Priority, StartFailure, TrueCfg
 
 BUCKET = Bucket(4, 6, 32)
 REQUEST = ImageRequest('"quotes", \0 nul\nand 🐴', 96, 64, 4, 3.5, 2**64 - 1, priority=Priority.LOW)
@@ -46,6 +46,7 @@ TO: list[ToWorker] = [
     Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64)),
     Configure(EngineConfig("m")),
     Submit(7, REQUEST, BUCKET, 123456.789012345),
+    Submit(8, dataclasses.replace(REQUEST, true_cfg=TrueCfg("", 3.3)), BUCKET, 1.5),
     Cancel(7),
     SetBatchSize(3),
 ]
@@ -57,9 +58,9 @@ FROM: list[FromWorker] = [
     NotStarted(StartFailure.DEVICE_UNAVAILABLE, "no"),
     Started(7, 1.25),
     Encoded(7, BUCKET, True, 0.0),
-    StepDone((7, 8), BUCKET, 0.5, None),
-    StepDone((), BUCKET, 0.5, True),
-    Finished(7, BUCKET, 0.1, 0.2, 0.3, 4),
+    StepDone((7, 8), BUCKET, Forwards(1, 3), 0.5, None),
+    StepDone((), BUCKET, Forwards(2, 1), 0.5, True),
+    Finished(7, BUCKET, 0.1, 0.2, 0.3, 4, 5),
     Failed(7, "a\nb"),
     RowsLowered(BUCKET, 1),
 ]
@@ -116,6 +117,7 @@ def test_a_length_that_no_message_has_breaks_the_stream() -> None:
         Frames().feed(struct.pack(">I", MAX_FRAME_BYTES + 1))
 
 
-def test_the_longest_prompt_that_the_settings_allow_fits_into_a_frame() -> None:
-    longest: dict[str, Any] = {"prompt": "\0" * 1_000_000, "width": 64, "height": 64, "steps": 1, "guidance": None}
-    assert len(frame_to_worker(Submit(1, ImageRequest(**longest, seed=0), BUCKET, 0.0))) < MAX_FRAME_BYTES
+def test_the_longest_prompts_that_the_settings_allow_fit_into_a_frame() -> None:
+    longest = "\0" * 1_000_000
+    request = dataclasses.replace(REQUEST, prompt=longest, true_cfg=TrueCfg(longest, 3.3))
+    assert len(frame_to_worker(Submit(1, request, BUCKET, 0.0))) < MAX_FRAME_BYTES

@@ -22,3 +22,5 @@ class Image:
     deadline: float
     steps_left: int
     started: bool = False
+    rows: int = 1
+    reproducible: bool = False

@@ -92,5 +92,13 @@ def test_a_drain_long_enough_for_the_queue_and_the_longest_request_is_no_problem
 def test_a_drain_too_short_names_the_settings_to_change() -> None:
     problem = drain_problem(POLICY, 412.34)
     assert problem is not None
-    for name in ("drain_seconds is 300", "max_queue_seconds (30)", "412.3 s", "442.3", "max_steps", "max_images"):
+    for name in (
+        "drain_seconds is 300",
+        "max_queue_seconds (30)",
+        "412.3 s",
+        "with a negative prompt",
+        "442.3",
+        "max_steps",
+        "max_images",
+    ):
         assert name in problem

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scheduling_values import SMALL, TALL, WIDE, Image
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import DeadlineQueue, choose, order
+from fluxpool_inference.scheduling.choice import DeadlineQueue, Forwards, choose, order
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.values import Priority
 
@@ -42,6 +42,50 @@ def test_the_limit_is_that_of_the_chosen_bucket() -> None:
     assert len(choose(images, lambda bucket: 3 if bucket == SMALL else 1)) == 3
 
 
+def pairs_and_singles(*rows: int) -> list[Image]:
+    """Of one bucket, most urgent first; `number` is the place."""
+    return [Image(number, SMALL, float(number), 4, rows=each) for number, each in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit", "chosen"),
+    [
+        ((2,), 1, [0]),  # a pair alone, a row at a time
+        ((2, 1, 1), 1, [0]),
+        ((1, 2, 1), 1, [0]),
+        ((2, 1), 2, [0]),
+        ((1, 2, 1), 2, [0, 2]),  # a pair that does not fit lets a less urgent single fill the row
+        ((1, 2, 2), 2, [0]),  # and no other does: a pair is never divided
+        ((2, 2, 1), 3, [0, 2]),
+        ((1, 2, 1), 3, [0, 1]),
+        ((1, 1, 2, 2), 4, [0, 1, 2]),
+        ((2, 1, 2, 1, 1), 5, [0, 1, 2]),
+    ],
+)
+def test_a_pair_counts_as_two_rows(rows: tuple[int, ...], limit: int, chosen: list[int]) -> None:
+    assert [image.number for image in choose(pairs_and_singles(*rows), lambda _: limit)] == chosen
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit", "forwards"),
+    [((1,), 1, (1, 1)), ((1, 1, 2), 4, (1, 4)), ((2,), 2, (1, 2)), ((2,), 8, (1, 2)), ((2,), 1, (2, 1))],
+)
+def test_a_step_is_one_forward_but_for_a_pair_where_one_row_fits(
+    rows: tuple[int, ...], limit: int, forwards: tuple[int, int]
+) -> None:
+    assert Forwards.of(pairs_and_singles(*rows), limit) == Forwards(*forwards)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("limit", [1, 8])
+def test_a_reproducible_image_runs_alone_a_row_at_a_time(rows: int, limit: int) -> None:
+    image = Image(1, SMALL, 1.0, 4, rows=rows, reproducible=True)
+    others = [Image(number, SMALL, float(number), 4) for number in (0, 2, 3)]
+    assert choose(in_order(image, *others[1:]), lambda _: limit) == [image]
+    assert image not in choose(in_order(image, *others), lambda _: limit), "nor beside more urgent ones"
+    assert Forwards.of([image], limit) == Forwards(rows, 1)
+
+
 def test_a_deadline_queue_iterates_in_order_and_gives_up_only_what_it_holds() -> None:
     queue: DeadlineQueue[Image] = DeadlineQueue()
     late, early, twin = Image(1, SMALL, 7.0, 1), Image(2, SMALL, 3.0, 1), Image(2, SMALL, 3.0, 1)
@@ -65,6 +109,8 @@ class Arrival:
     priority: Priority
     cancel_after_steps: int | None
     limit: int
+    rows: int
+    reproducible: bool
 
 
 arrivals = st.lists(
@@ -75,7 +121,9 @@ arrivals = st.lists(
         steps=st.sampled_from([1, 2, 4, 8, 28]),
         priority=st.sampled_from(Priority),
         cancel_after_steps=st.one_of(st.none(), st.integers(0, 6)),
-        limit=st.sampled_from([1, 2, 4, 8]),
+        limit=st.sampled_from([1, 2, 3, 4, 8]),
+        rows=st.sampled_from([1, 1, 2]),
+        reproducible=st.sampled_from([False, False, False, True]),
     ),
     min_size=1,
     max_size=25,
@@ -95,7 +143,8 @@ class Plant:
 
     def arrive(self, number: int, arrival: Arrival) -> None:
         seconds = arrival.steps * STEP_SECONDS[arrival.bucket]
-        image = Image(number, arrival.bucket, deadline(self.now, seconds, arrival.priority), arrival.steps)
+        at = deadline(self.now, seconds, arrival.priority)
+        image = Image(number, arrival.bucket, at, arrival.steps, rows=arrival.rows, reproducible=arrival.reproducible)
         self.limits[arrival.bucket] = arrival.limit
         self.passed_over[image], self.given[image] = 0, arrival.steps
         if arrival.cancel_after_steps is not None:
@@ -120,9 +169,21 @@ class Plant:
         bucket = rows[0].bucket
         same = [image for image in in_flight if image.bucket == bucket]
         assert {row.bucket for row in rows} == {bucket}, "a step mixes no buckets"
-        assert len(rows) == min(len(same), self.limits[bucket]), "no more rows than the limit, and no row idle"
         assert rows[0] is min(in_flight, key=order), "the most urgent image of all is in the step"
-        assert rows == same[: len(rows)], "the rows are the most urgent of their bucket"
+        assert rows == sorted(rows, key=order)
+        assert len(rows) == 1 or not any(row.reproducible for row in rows), "what is reproducible has no company"
+        if rows[0].reproducible:
+            return
+        same = [image for image in same if not image.reproducible]
+        room = self.limits[bucket] - sum(row.rows for row in rows)
+        assert room >= 0 or len(rows) == 1, "no more rows than the limit, but for a pair alone"
+        left_out = [image for image in same if image not in rows]
+        assert all(image.rows > max(room, 0) for image in left_out), "no row is idle that an image could fill"
+        singles = [image for image in same if image.rows == 1]
+        assert [row for row in rows if row.rows == 1] == singles[: sum(row.rows == 1 for row in rows)]
+        for image in left_out:
+            more_urgent = sum(row.rows for row in rows if order(row) < order(image))
+            assert more_urgent + image.rows > self.limits[bucket], "only the more urgent leave it no room"
 
 
 @given(arrivals)

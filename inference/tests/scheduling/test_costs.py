@@ -102,6 +102,12 @@ def test_work_is_encoding_and_steps_and_decoding_alone_on_the_device() -> None:
     assert costs.work_seconds(SMALL, 4, encode=False) == pytest.approx(2.2)
 
 
+def test_a_pair_is_the_work_of_two_rows_alone_and_of_one_decoding_whatever_else_the_limit_holds() -> None:
+    costs = calibration(fixed=0.4, per_row=0.1, encode=0.05, decode=0.2)
+    assert costs.work_seconds(SMALL, 4, rows=2) == pytest.approx(2 * 0.05 + 4 * 2 * 0.5 + 0.2)
+    assert costs.work_seconds(SMALL, 4, rows=2, encode=False, decode=False) == pytest.approx(4.0)
+
+
 def test_text_costs_by_its_length_and_an_image_by_its_pixels() -> None:
     costs = calibration(encode=0.05, decode=0.2)
     longer = Bucket(4, 8, 128)
@@ -154,7 +160,8 @@ def test_one_absurd_duration_hardly_moves_a_forecast() -> None:
     assert online.step_seconds(SMALL, 1) <= 2 * frozen.step_seconds(SMALL, 1)
 
 
-def test_the_longest_request_has_most_images_of_most_pixels_and_steps() -> None:
+def test_the_longest_request_has_most_pairs_of_most_pixels_and_steps() -> None:
     costs = calibration()
     seconds = longest_request_seconds(costs, max_pixels=32 * 256, max_steps=50, max_images=4, text_tokens=64)
-    assert seconds == pytest.approx(4 * costs.work_seconds(WIDE, 50))
+    assert seconds == pytest.approx(4 * costs.work_seconds(WIDE, 50, rows=2))
+    assert seconds > 4 * costs.work_seconds(WIDE, 50)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scheduling_values import SMALL, TALL, WIDE, Image, calibration
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import choose, order
+from fluxpool_inference.scheduling.choice import Forwards, choose, order
 from fluxpool_inference.scheduling.costs import Calibration
 from fluxpool_inference.scheduling.forecast import Forecast, forecast
 
@@ -57,6 +57,33 @@ def test_a_more_urgent_image_is_not_kept_waiting_by_a_full_step() -> None:
     assert ahead(*running, offered=(Image(3, SMALL, 1.0, 1),)).starts[3] == pytest.approx(0.6)
 
 
+def test_a_pair_encodes_two_prompts_and_has_two_rows_of_a_step() -> None:
+    result = ahead(offered=(Image(1, SMALL, 9.0, 4, rows=2),))
+    assert result.ends[1] == pytest.approx(2 * 0.05 + 4 * 0.6 + 0.2)
+
+
+def test_a_pair_where_one_row_fits_takes_two_forwards() -> None:
+    running = Image(1, SMALL, 5.0, 3, started=True, rows=2)
+    result = ahead(running, offered=(Image(2, SMALL, 9.0, 1),), rows=1, elapsed=0.3)
+    assert result.ends[1] == pytest.approx(2 * 0.5 - 0.3 + 2 * 2 * 0.5 + 0.2)
+    assert result.starts[2] == result.ends[1]
+
+
+def test_a_single_that_fits_beside_others_starts_before_a_pair_that_does_not() -> None:
+    running = Image(1, SMALL, 5.0, 2, started=True)
+    result = ahead(running, offered=(Image(2, SMALL, 6.0, 1, rows=2), Image(3, SMALL, 9.0, 1)))
+    assert result.starts[3] == pytest.approx(0.5)
+    assert result.starts[2] == pytest.approx(0.5 + 0.05 + 0.6 + 2 * 0.2)
+
+
+def test_a_reproducible_image_shares_no_step() -> None:
+    running = Image(1, SMALL, 5.0, 2, started=True)
+    result = ahead(running, offered=(Image(2, SMALL, 6.0, 3, reproducible=True), Image(3, SMALL, 9.0, 1)))
+    assert result.starts[3] == pytest.approx(0.5), "beside the one that runs"
+    assert result.starts[2] == pytest.approx(result.ends[3])
+    assert result.ends[2] == pytest.approx(result.starts[2] + 0.05 + 3 * 0.5 + 0.2)
+
+
 images = st.lists(
     st.builds(
         Image,
@@ -65,6 +92,8 @@ images = st.lists(
         deadline=st.floats(0, 50),
         steps_left=st.integers(1, 6),
         started=st.booleans(),
+        rows=st.sampled_from([1, 1, 2]),
+        reproducible=st.sampled_from([False, False, False, True]),
     ),
     max_size=12,
 )
@@ -78,8 +107,9 @@ def step_by_step(images: list[Image], costs: Calibration, rows: int) -> Forecast
         for image in chosen:
             if not image.started:
                 result.starts[image.number], image.started = now, True
-                now += costs.prompt_seconds(image.bucket)
-        now += costs.step_seconds(chosen[0].bucket, len(chosen))
+                now += image.rows * costs.prompt_seconds(image.bucket)
+        forwards = Forwards.of(chosen, rows)
+        now += forwards.number * costs.step_seconds(chosen[0].bucket, forwards.rows)
         for image in chosen:
             image.steps_left -= 1
             if image.steps_left == 0:

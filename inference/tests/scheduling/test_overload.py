@@ -12,7 +12,7 @@ from scheduling_values import SMALL, WIDE, Image, calibration
 
 from fluxpool_inference.scheduling.admission import AdmissionPolicy, Offer, Promise, refusal
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import DeadlineQueue, choose, order
+from fluxpool_inference.scheduling.choice import DeadlineQueue, Forwards, choose, order
 from fluxpool_inference.scheduling.costs import Calibration
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import forecast
@@ -37,6 +37,7 @@ class Arrival:
     bucket: Bucket
     steps: int
     priority: Priority = Priority.NORMAL
+    rows: int = 1
 
 
 @dataclass
@@ -68,11 +69,13 @@ class Server:
             self.end(rows)
 
     def arrive(self, arrival: Arrival, elapsed: float) -> None:
-        work = self.costs.work_seconds(arrival.bucket, arrival.steps)
+        work = self.costs.work_seconds(arrival.bucket, arrival.steps, rows=arrival.rows)
         number = len(self.done) + len(self.queue) + self.refused
         at = deadline(arrival.at, work, arrival.priority)
         due = arrival.at if self.first_come_first_served else at
-        image = Admitted(number, arrival.bucket, due, arrival.steps, arrival=arrival.at, steps=arrival.steps)
+        image = Admitted(
+            number, arrival.bucket, due, arrival.steps, rows=arrival.rows, arrival=arrival.at, steps=arrival.steps
+        )
         ahead = forecast(self.queue, [image], self.costs, RowLimits(self.costs, self.batch_size), elapsed)
         overtaken = [
             Promise(one.number, None if one.started else POLICY.max_queue_seconds - (arrival.at - one.arrival), None)
@@ -88,13 +91,16 @@ class Server:
 
     def begin(self) -> tuple[float, list[Admitted]]:
         """The next thing: how long it takes, and the rows if it is a step."""
-        rows = choose(self.queue, RowLimits(self.costs, self.batch_size))
-        for row in rows:
-            if not row.started:
-                row.started = True
-                row.wait = self.now - row.arrival
-                return self.costs.prompt_seconds(row.bucket), []
-        return self.costs.step_seconds(rows[0].bucket, len(rows)), rows
+        limits = RowLimits(self.costs, self.batch_size)
+        chosen = choose(self.queue, limits)
+        for image in chosen:
+            if not image.started:
+                image.started = True
+                image.wait = self.now - image.arrival
+                return image.rows * self.costs.prompt_seconds(image.bucket), []
+        bucket = chosen[0].bucket
+        forwards = Forwards.of(chosen, limits(bucket))
+        return forwards.number * self.costs.step_seconds(bucket, forwards.rows), chosen
 
     def end(self, rows: list[Admitted]) -> None:
         for row in rows:
@@ -106,12 +112,15 @@ class Server:
                 self.done.append(row)
 
 
-def poisson(rate: float, seconds: float, steps: Sequence[int], buckets: Sequence[Bucket], seed: int) -> list[Arrival]:
+def poisson(
+    rate: float, seconds: float, steps: Sequence[int], buckets: Sequence[Bucket], seed: int, pairs: float = 0.0
+) -> list[Arrival]:
     chance = random.Random(seed)
     arrivals: list[Arrival] = []
     at = chance.expovariate(rate)
     while at < seconds:
         arrivals.append(Arrival(at, chance.choice(buckets), chance.choice(steps)))
+        arrivals[-1].rows = 2 if pairs and chance.random() < pairs else 1
         at += chance.expovariate(rate)
     return arrivals
 
@@ -128,27 +137,30 @@ COMPUTE_BOUND = calibration(fixed=0.0, per_row=0.1, encode=0.005, decode=0.01)
 
 @pytest.mark.parametrize("times", [1.5, 10.0])
 @pytest.mark.parametrize(
-    ("costs", "steps", "buckets"),
+    ("costs", "steps", "buckets", "pairs"),
     [
-        (OVERHEAD_BOUND, [8], [SMALL]),
-        (OVERHEAD_BOUND, [4, 8, 16, 28], [SMALL]),
-        (OVERHEAD_BOUND, [4, 28], [SMALL, WIDE]),
-        (COMPUTE_BOUND, [4, 28], [SMALL]),
+        (OVERHEAD_BOUND, [8], [SMALL], 0.0),
+        (OVERHEAD_BOUND, [4, 8, 16, 28], [SMALL], 0.0),
+        (OVERHEAD_BOUND, [4, 28], [SMALL, WIDE], 0.0),
+        (COMPUTE_BOUND, [4, 28], [SMALL], 0.0),
+        (OVERHEAD_BOUND, [4, 28], [SMALL], 0.3),
+        (COMPUTE_BOUND, [4, 28], [SMALL], 0.3),
     ],
-    ids=["alike", "mixed steps", "mixed steps and sizes", "one row"],
+    ids=["alike", "mixed steps", "mixed steps and sizes", "one row", "pairs", "pairs, one row"],
 )
 def test_under_overload_waits_are_as_foretold_and_bounded_and_the_device_is_never_idle(
-    costs: Calibration, steps: list[int], buckets: list[Bucket], times: float
+    costs: Calibration, steps: list[int], buckets: list[Bucket], pairs: float, times: float
 ) -> None:
     server = Server(costs, batch_size=8)
     rows = RowLimits(costs, 8)(SMALL)
     images_per_second = rows / (statistics.mean(steps) * costs.step_seconds(SMALL, rows))
-    server.run(poisson(times * images_per_second, 40.0, steps, buckets, seed=1))
+    server.run(poisson(times * images_per_second, 40.0, steps, buckets, seed=1, pairs=pairs))
     assert server.refused > 0
     assert statistics.median(relative_errors(server)) <= 0.2
     # Admission counts on no more rows than there are: a batch that fills up later makes steps a little longer.
     assert max(image.wait for image in server.done) <= 1.25 * POLICY.max_queue_seconds
     assert {image.steps for image in server.done} == set(steps), "none is shut out, be it long or short"
+    assert {image.rows for image in server.done} == ({1, 2} if pairs else {1}), "nor are pairs"
     assert server.busy_seconds >= 0.8 * server.now
 
 
@@ -176,6 +188,7 @@ images = st.builds(
     bucket=st.sampled_from([SMALL, WIDE]),
     steps=st.sampled_from([1, 4, 28]),
     priority=st.sampled_from(Priority),
+    rows=st.sampled_from([1, 1, 2]),
 )
 
 

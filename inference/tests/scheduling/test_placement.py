@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given
 from hypothesis import strategies as st
-from scheduling_values import SMALL, TALL, WIDE, Image
+from scheduling_values import SMALL, TALL, WIDE, Image, calibration
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue, choose
@@ -21,6 +21,12 @@ def test_each_image_goes_to_the_least_work_and_counts_for_the_next() -> None:
 
 def test_of_equal_workers_the_first_is_taken() -> None:
     assert place([1.0, 1.0], {3: 0.0, 1: 0.0}) == [1, 3]
+
+
+def test_a_pair_of_true_cfg_weighs_two_images() -> None:
+    costs = calibration(fixed=0.0, per_row=0.1, encode=0.05, decode=0.0)
+    single, pair = (costs.work_seconds(SMALL, 4, rows=rows) for rows in (1, 2))
+    assert place([pair, single, single, single], {0: 0.0, 1: 0.0}) == [0, 1, 1, 0]
 
 
 def waiting(*works: float, first: int = 1) -> list[Waiting]:

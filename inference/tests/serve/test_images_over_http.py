@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import image
+from bench import image, pair
 from files import generate, pixels
 from PIL import Image
 from served import Served, libraries, open_files
@@ -47,6 +47,7 @@ async def test_requests_of_every_kind_at_once_are_each_that_of_the_stock_pipelin
         for seed, prompt in enumerate(["a cat", "a dog", "a bird", "a cat"])
         for width, height in ((64, 64), (64, 96))
     ]
+    requests += [pair("a cat", negative="a dog", seed=seed, steps=10, scale=1.0 + seed) for seed in (1, 2)]
     before = dev_server.metric("fluxpool_batch_rows_count")
     async with dev_server.client() as client:
         files = await asyncio.gather(*(generate(client, request) for request in requests))

@@ -47,15 +47,17 @@ class Recorder:
     def shape(self) -> TransformerShape:
         return self._model.shape
 
-    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
-        trajectory = self._model.begin(request, bucket, conditioning)
+    def begin(
+        self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning, negative: Conditioning | None = None
+    ) -> Trajectory:
+        trajectory = self._model.begin(request, bucket, conditioning, negative)
         if request.prompt == POISON:
             trajectory.latents = torch.full_like(trajectory.latents, torch.nan)
         self._requests[id(trajectory)] = request
         return trajectory
 
-    def step(self, bucket: Bucket, rows: Sequence[Trajectory]) -> None:
-        self._model.step(bucket, rows)
+    def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
+        self._model.step(bucket, images, one_by_one=one_by_one)
 
     def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
         self.made.append((self._requests.pop(id(trajectory)), trajectory.latents))

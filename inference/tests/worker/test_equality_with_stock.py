@@ -1,36 +1,50 @@
 """Whatever an image shares its steps with, it is the one that the stock pipeline makes alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bench import TEXT_TOKENS, Bench, image
+from bench import TEXT_TOKENS, Bench, image, pair
 from comparison import POISON, Comparison, load
 from stock import Stock
 
 from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, StepDone
+from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
 
 PROMPTS = ["a cat", "", "a dog, two birds and a very long tail " * 9, "žluťoučký kůň 🐴", "a cat\n\twith  spaces "]
+PAIRS = [
+    pair("a cat", negative="", seed=1, steps=4, scale=1.01),
+    image("a dog", seed=2, steps=3),
+    pair("a dog", negative="a cat", seed=3, steps=2, scale=7.0),
+    pair("a cat", negative="a cat", seed=4, steps=5),
+    image("a cat", seed=5, steps=6),
+]
 AXES = {
     "steps": [image(steps=steps) for steps in (1, 2, 3, 7)],
     "prompt": [image(prompt) for prompt in PROMPTS],
     "seed": [image(seed=seed) for seed in (0, 1, 2**31, 2**63, 2**64 - 1)],
     "size": [image(width=width, height=height) for width, height in ((64, 64), (128, 32), (32, 128), (96, 64))],
     "text length": [image("a cat and a dog", max_sequence_length=length) for length in (16, 32, 48)],
+    "negative prompt": [pair(negative=prompt) for prompt in PROMPTS],
+    "true CFG scale": [pair(scale=scale) for scale in (1.01, 1.5, 3.3, 20.0)],
+    "true CFG or not": PAIRS,
     "everything": [
         image("a cat", seed=5, steps=2),
         image("a dog", seed=6, steps=5, width=96, height=64),
         image("a bird", seed=7, steps=3),
         image("", seed=8, steps=6, width=96, height=64),
+        pair("a bird", negative="a dog", seed=9, steps=4),
+        pair("", negative="a cat", seed=10, steps=3, width=96, height=64, scale=2.0),
     ],
 }
 
 
 def rows_of(bench: Bench) -> list[int]:
-    return [len(step.numbers) for step in bench.all(StepDone)]
+    return [step.forwards.rows for step in bench.all(StepDone)]
 
 
 def checked(comparison: Comparison, requests: Sequence[ImageRequest], batch_size: int = 8) -> None:
@@ -101,6 +115,60 @@ def test_the_batch_size_may_change_under_way(either: Comparison) -> None:
     either.assert_equal(recorder.made)
 
 
+@pytest.mark.parametrize("batch_size", range(1, 9))
+def test_pairs_of_true_cfg_and_others_equal_stock_at_any_batch_size(either: Comparison, batch_size: int) -> None:
+    checked(either, PAIRS, batch_size)
+
+
+def test_pairs_that_differ_in_guidance_too_equal_stock(dev: Comparison) -> None:
+    checked(dev, [pair(guidance=guidance, seed=seed) for seed, guidance in enumerate((None, 1.0, 7.0))])
+
+
+def test_a_pair_of_which_one_row_fits_is_stock_to_the_last_bit(either: Comparison) -> None:
+    request = pair("a cat", negative="a dog", steps=5)
+    ((_, found),) = either.together([request], batch_size=1)
+    assert torch.equal(found, either.stock.latents(request))
+
+
+def test_a_reproducible_image_is_stock_to_the_last_bit_in_any_company(either: Comparison) -> None:
+    requests = [replace(request, reproducible=reproducible) for request in PAIRS for reproducible in (True, False)]
+    made = either.together(requests)
+    either.assert_equal(made)
+    kept = [(request, latents) for request, latents in made if request.reproducible]
+    assert len(kept) == len(PAIRS)
+    for request, latents in kept:
+        assert torch.equal(latents, either.stock.latents(request)), request
+
+
+@pytest.mark.parametrize(("patient", "urgent"), [(pair, image), (image, pair), (pair, pair)])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_pair_may_be_paused_and_may_pause_others(
+    either: Comparison,
+    patient: Callable[..., ImageRequest],
+    urgent: Callable[..., ImageRequest],
+    batch_size: int,
+) -> None:
+    bench, recorder = either.bench(batch_size=batch_size)
+    paused = bench.submit(patient("a cat", seed=1, steps=4), deadline=100)
+    bench.until(StepDone, paused)
+    first = bench.submit(urgent("a dog", seed=2, steps=3), deadline=1)
+    bench.finish()
+    alone = [step.numbers for step in bench.all(StepDone)]
+    assert alone == [(paused,)] + [(first,)] * 3 + [(paused,)] * 3
+    either.assert_equal(recorder.made)
+
+
+def test_the_batch_size_may_change_between_the_steps_of_pairs(either: Comparison) -> None:
+    bench, recorder = either.bench(batch_size=8)
+    numbers = [bench.submit(make(seed=seed, steps=7)) for seed, make in enumerate([pair, image, pair])]
+    for rows in (1, 3, 2, 4, 5):
+        bench.until(StepDone, numbers[0])
+        bench.set_batch_size(rows)
+    bench.finish()
+    assert set(rows_of(bench)) == {1, 2, 3, 5}, "a pair alone by halves and whole, beside one row, and all"
+    either.assert_equal(recorder.made)
+
+
 def test_a_neighbour_may_be_cancelled_under_way(either: Comparison) -> None:
     bench, recorder = either.bench()
     victim = bench.submit(image(seed=1, steps=6))
@@ -165,6 +233,27 @@ def test_an_image_that_the_vae_makes_infinite_fails_rather_than_be_black(
     assert outcome.message == "decoding failed: the decoded image is not finite"
 
 
+def test_a_pair_full_of_nan_changes_nothing_and_fails_alone(dev: Comparison) -> None:
+    bench, recorder = dev.bench()
+    kept = [bench.submit(image(seed=1)), bench.submit(pair(seed=2))]
+    poisoned = bench.submit(pair(POISON, seed=3, steps=3))
+    bench.finish()
+    assert isinstance(bench.outcome(poisoned), Failed)
+    assert all(isinstance(bench.outcome(number), Finished) for number in kept)
+    dev.assert_equal([(request, found) for request, found in recorder.made if request.prompt != POISON])
+
+
+def test_rows_of_several_images_may_be_run_one_by_one(dev: Comparison) -> None:
+    bucket = Bucket(4, 4, TEXT_TOKENS)
+    (text,) = dev.model.encode(["a tree"], TEXT_TOKENS)
+    together, apart = ([dev.model.begin(image(seed=seed), bucket, text) for seed in (1, 2)] for _ in range(2))
+    dev.model.step(bucket, together)
+    dev.model.step(bucket, apart, one_by_one=True)
+    for one, other in zip(together, apart, strict=True):
+        assert other.index == 1
+        torch.testing.assert_close(one.latents, other.latents, atol=1e-6, rtol=0)
+
+
 def test_pixels_alone_are_those_of_stock_to_the_last_bit(either: Comparison) -> None:
     for request in (image("a cat", seed=4), image("a dog", width=96, height=48, steps=2)):
         bench, _ = either.bench()
@@ -200,6 +289,16 @@ def test_truncated_tokens_are_those_of_t5_beyond_the_length(dev: Comparison) -> 
     assert whole > TEXT_TOKENS
 
 
+def test_tokens_cut_off_the_negative_prompt_are_told_apart(dev: Comparison) -> None:
+    bench, _ = dev.bench()
+    number = bench.submit(pair("a", negative="x" * 100, steps=1))
+    bench.finish()
+    outcome = bench.outcome(number)
+    assert isinstance(outcome, Finished)
+    whole = len(dev.model._parts.t5_tokenizer("x" * 100).input_ids)
+    assert (outcome.truncated_tokens, outcome.negative_truncated_tokens) == (0, whole - TEXT_TOKENS)
+
+
 # ---- bfloat16: rounding is copied, so on the CPU even a mixed batch is equal bit by bit
 
 
@@ -214,6 +313,12 @@ def test_in_bfloat16_an_image_alone_is_stock_bit_by_bit(rounded: Comparison) -> 
     ((_, found),) = rounded.together([request])
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, rounded.stock.latents(request))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_in_bfloat16_pairs_are_stock_bit_by_bit(rounded: Comparison, batch_size: int) -> None:
+    for request, found in rounded.together(PAIRS, batch_size):
+        assert torch.equal(found, rounded.stock.latents(request)), request
 
 
 def test_in_bfloat16_a_mixed_batch_is_stock_bit_by_bit_and_so_are_its_pixels(rounded: Comparison) -> None:

@@ -1,11 +1,12 @@
 """What the loop does in which order, on a fake model in virtual time."""
 
 import pytest
-from bench import TEXT_TOKENS, Bench, VirtualTime, image
+from bench import TEXT_TOKENS, Bench, VirtualTime, image, pair
 from fake_model import FakeModel, picture
 
 from fluxpool_inference.ipc.messages import Configure, Encoded, Finished, Started, StepDone
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.values import EngineConfig, Pace
 
 
@@ -32,8 +33,8 @@ def test_a_lone_image_is_encoded_stepped_and_decoded_and_each_second_is_told(ben
     assert bench.said == [
         Started(number, 0.0),
         Encoded(number, bucket, hit=False, seconds=pytest.approx(0.05)),
-        StepDone((number,), bucket, pytest.approx(0.5), overran=None),
-        StepDone((number,), bucket, pytest.approx(0.5), overran=None),
+        StepDone((number,), bucket, Forwards(1, 1), pytest.approx(0.5), overran=None),
+        StepDone((number,), bucket, Forwards(1, 1), pytest.approx(0.5), overran=None),
         Finished(number, bucket, pytest.approx(0.05), pytest.approx(1.0), pytest.approx(0.2), truncated_tokens=2),
     ]
     assert bytes(bench.pixels[number]) == picture(request)
@@ -158,6 +159,110 @@ def test_a_step_slower_than_its_pace_is_told_as_an_overrun(model: FakeModel, tim
     bench.finish()
     (step,) = bench.all(StepDone)
     assert (step.seconds, step.overran) == (pytest.approx(0.5), True)
+
+
+# ---- pairs of true CFG
+
+
+def test_a_lone_pair_encodes_both_prompts_and_shares_its_forwards_with_itself(bench: Bench, model: FakeModel) -> None:
+    number = bench.submit(pair("one two", negative="a b c d e f g h i", seed=7, steps=2))
+    bench.finish()
+    bucket = Bucket(4, 4, TEXT_TOKENS)
+    assert bench.said == [
+        Started(number, 0.0),
+        Encoded(number, bucket, hit=False, seconds=pytest.approx(0.05)),
+        Encoded(number, bucket, hit=False, seconds=pytest.approx(0.05)),
+        StepDone((number,), bucket, Forwards(1, 2), pytest.approx(0.6), overran=None),
+        StepDone((number,), bucket, Forwards(1, 2), pytest.approx(0.6), overran=None),
+        Finished(
+            number,
+            bucket,
+            pytest.approx(0.1),
+            pytest.approx(1.2),
+            pytest.approx(0.2),
+            truncated_tokens=0,
+            negative_truncated_tokens=1,
+        ),
+    ]
+    assert model.steps == [[7, 7], [7, 7]]
+
+
+def test_a_pair_where_one_row_fits_takes_two_forwards_for_each_step(bench: Bench, model: FakeModel) -> None:
+    bench.set_batch_size(1)
+    bench.submit(pair(seed=1, steps=2))
+    bench.submit(image(seed=2, steps=1))
+    bench.finish()
+    assert model.steps == [[1], [1], [1], [1], [2]]
+    assert [(step.forwards, step.seconds) for step in bench.all(StepDone)] == [
+        (Forwards(2, 1), pytest.approx(1.0)),
+        (Forwards(2, 1), pytest.approx(1.0)),
+        (Forwards(1, 1), pytest.approx(0.5)),
+    ]
+
+
+def test_the_batch_size_counts_rows_and_a_single_fills_the_one_that_no_pair_fits(
+    bench: Bench, model: FakeModel
+) -> None:
+    bench.set_batch_size(3)
+    bench.submit(pair(seed=1, steps=2))
+    bench.submit(pair(seed=2, steps=1))
+    bench.submit(image(seed=3, steps=1))
+    bench.finish()
+    assert model.steps == [[1, 1, 3], [1, 1], [2, 2]]
+
+
+def test_the_pace_of_a_pair_is_that_of_its_rows(model: FakeModel, time: VirtualTime) -> None:
+    for batch_size, seconds in ((2, 1.0 + 2 * 0.5), (1, 2 * (1.0 + 0.5))):
+        bench = Bench(model, clock=time.clock(), pace=Pace(1.0, 0.5), batch_size=batch_size)
+        bench.submit(pair(steps=1))
+        bench.finish()
+        (step,) = bench.all(StepDone)
+        assert (step.seconds, step.overran) == (pytest.approx(seconds), False)
+
+
+def test_the_prompts_of_pairs_are_encoded_together_and_a_shared_one_once(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4)
+    requests = [
+        pair("a", negative="bad", seed=1, steps=1),
+        pair("b", negative="bad", seed=2, steps=1),
+        image("c", seed=3, steps=1),
+        image("bad", seed=4, steps=1),
+        pair("a", negative="a", seed=5, steps=1),
+    ]
+    numbers = [bench.submit(request) for request in requests]
+    bench.finish()
+    assert model.encodings == [2, 1, 1]
+    assert model.encoded == ["a", "bad", "b", "c"]
+    told = {number: [said.hit for said in bench.all(Encoded) if said.number == number] for number in numbers}
+    assert list(told.values()) == [[False, False], [False, True], [False], [True], [True, True]]
+    assert sum(said.seconds for said in bench.all(Encoded)) == pytest.approx(3 * 0.05)
+
+
+def test_prompts_that_nothing_remembers_are_encoded_for_each_image(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4, prompt_cache_bytes=0)
+    for seed in (1, 2):
+        bench.submit(pair("a", negative="bad", seed=seed, steps=1))
+    bench.submit(pair("b", negative="b", seed=3, steps=1))
+    bench.finish()
+    assert [said.hit for said in bench.all(Encoded)] == [False] * 6
+    assert len(bench.all(Finished)) == 3
+
+
+# ---- reproducible images
+
+
+def test_a_reproducible_image_has_forwards_of_its_own(bench: Bench, model: FakeModel) -> None:
+    bench.submit(image(seed=1, steps=2))
+    bench.submit(pair(seed=2, steps=1, reproducible=True))
+    bench.submit(image(seed=3, steps=1, reproducible=True))
+    bench.submit(pair(seed=4, steps=2))
+    bench.finish()
+    assert model.steps == [[1, 4, 4], [1, 4, 4], [2], [2], [3]]
+    assert [step.forwards for step in bench.all(StepDone)] == [
+        *[Forwards(1, 3)] * 2,
+        Forwards(2, 1),
+        Forwards(1, 1),
+    ]
 
 
 def test_the_loop_is_configured_once(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import fake_model
 import pytest
-from bench import NO_KNEE, TEXT_TOKENS, Bench, VirtualTime, image, is_about
+from bench import NO_KNEE, TEXT_TOKENS, Bench, VirtualTime, image, is_about, pair
 from fake_model import Activations, FakeModel, Path
 
 from fluxpool_inference.ipc.messages import (
@@ -159,6 +159,34 @@ def test_prompts_of_which_one_fails_are_encoded_again_one_by_one(model: FakeMode
     assert len(bench.all(Started)) == 4, "each is started once"
 
 
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_pair_that_fails_at_any_stage_fails_alone_and_is_never_moved_by_half(
+    model: FakeModel, time: VirtualTime, stage: str, batch_size: int
+) -> None:
+    bench = Bench(model, clock=time.clock(), batch_size=batch_size, prompts_together=4)
+    good = [bench.submit(pair(seed=1)), bench.submit(image(seed=2))]
+    bad = bench.submit(pair(f"error at {stage}", seed=3))
+    good.append(bench.submit(pair("another", seed=4)))
+    bench.finish()
+    assert isinstance(bench.outcome(bad), Failed)
+    assert finished(bench, *good)
+    told = [number for step in bench.all(StepDone) for number in step.numbers]
+    assert [told.count(number) for number in good] == [4, 4, 4]
+
+
+def test_a_pair_whose_negative_prompt_cannot_be_encoded_fails_alone(model: FakeModel, time: VirtualTime) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=4)
+    good = [bench.submit(pair(seed=1))]
+    bad = bench.submit(pair("fine", negative="error at encode", seed=2))
+    good.append(bench.submit(pair("fine", seed=3)))
+    bench.finish()
+    outcome = bench.outcome(bad)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "text encoding failed: a planted error"
+    assert finished(bench, *good)
+
+
 # ---- out of memory
 
 
@@ -205,6 +233,36 @@ def test_another_bucket_keeps_its_rows(bench: Bench, model: FakeModel) -> None:
     bench.finish()
     assert bench.limits(BUCKET) == 1
     assert bench.limits(Bucket(4, 8, TEXT_TOKENS)) == 8
+
+
+def test_without_memory_rows_are_halved_and_not_images_and_pairs_run_again_a_row_at_a_time(
+    bench: Bench, model: FakeModel
+) -> None:
+    model.rows_held = 4
+    numbers = [bench.submit(make(seed=seed, steps=2)) for seed, make in enumerate([pair, pair, image, image])]
+    bench.finish()
+    assert finished(bench, *numbers)
+    assert bench.all(RowsLowered) == [RowsLowered(BUCKET, 3)]
+    assert model.steps == [[0, 0, 1, 1, 2, 3], [0], [0], [1], [1], [2], [3], [0, 0, 2], [1, 1, 3]]
+
+
+def test_a_pair_that_does_not_fit_into_memory_runs_a_row_at_a_time_from_then_on(bench: Bench, model: FakeModel) -> None:
+    model.rows_held = 1
+    number = bench.submit(pair(steps=2, seed=7))
+    bench.finish()
+    assert finished(bench, number)
+    assert bench.all(RowsLowered) == [RowsLowered(BUCKET, 1)]
+    assert model.steps == [[7, 7], [7], [7], [7], [7]]
+
+
+def test_a_pair_without_memory_for_one_row_is_tried_again_and_then_fails(bench: Bench, model: FakeModel) -> None:
+    model.rows_held = 0
+    bench.set_batch_size(1)
+    number = bench.submit(pair(seed=7))
+    bench.finish()
+    assert isinstance(bench.outcome(number), Failed)
+    assert bench.all(RowsLowered) == []
+    assert model.steps == [[7]] * 3
 
 
 def test_one_row_without_memory_lowers_nothing_below_one(bench: Bench) -> None:

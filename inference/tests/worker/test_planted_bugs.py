@@ -3,14 +3,16 @@
 A comparison that passed with one of these in place would prove nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from bench import image
-from comparison import TOLERANCE, Comparison
+from bench import TEXT_TOKENS, image, pair
+from comparison import TOLERANCE, Comparison, load
+from stock import Stock
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
@@ -19,6 +21,11 @@ from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
 from fluxpool_inference.worker.prompts import PromptCache
 
 Plant = Callable[[pytest.MonkeyPatch], None]
+PAIRS = [
+    pair("a cat", negative="a dog", seed=1, steps=4, scale=3.3),
+    image("a dog", seed=2, steps=3),
+    pair("a bird", negative="a tree", seed=3, steps=2, scale=7.0),
+]
 MIXED = [
     image("a cat", seed=1, steps=2, guidance=1.0),
     image("a dog", seed=2, steps=8, guidance=7.0),
@@ -85,6 +92,54 @@ def swapped_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FluxModel, "_new_ids", ids)
 
 
+def forgotten_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flux, "guided", lambda positive, negative, scale: positive)
+
+
+def swapped_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_guided = flux.guided
+    monkeypatch.setattr(flux, "guided", lambda positive, negative, scale: true_guided(negative, positive, scale))
+
+
+def shared_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_guided = flux.guided
+    monkeypatch.setattr(flux, "guided", lambda positive, negative, scale: true_guided(positive, negative, 1.5))
+
+
+def shared_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative prompt has its own text, and the pooled embedding of the prompt."""
+    true_begin = FluxModel.begin
+
+    def begin(
+        model: FluxModel,
+        request: ImageRequest,
+        bucket: Bucket,
+        text: Conditioning,
+        negative: Conditioning | None = None,
+    ) -> Trajectory:
+        shared = replace(negative, pooled=text.pooled) if negative else None
+        return true_begin(model, request, bucket, text, shared)
+
+    monkeypatch.setattr(FluxModel, "begin", begin)
+
+
+def crossed_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each negative prompt is that of another pair."""
+    true_velocity = FluxModel._guided_velocity
+
+    def velocity(
+        model: FluxModel,
+        bucket: Bucket,
+        images: Sequence[Trajectory],
+        negatives: Mapping[int, Conditioning],
+        **how: Any,
+    ) -> torch.Tensor:
+        crossed = dict(zip(negatives, reversed(negatives.values()), strict=True))
+        return true_velocity(model, bucket, images, crossed, **how)
+
+    monkeypatch.setattr(FluxModel, "_guided_velocity", velocity)
+
+
 def worst_with(plant: Plant, comparison: Comparison, requests: Sequence[ImageRequest]) -> float:
     """The largest difference to stock, with a fresh model of the same weights, of which nothing is remembered."""
     with pytest.MonkeyPatch.context() as patch:
@@ -106,12 +161,28 @@ def test_a_planted_bug_differs_from_stock_far_beyond_the_tolerance(dev: Comparis
     assert worst_with(plant, dev, MIXED) > 4000 * TOLERANCE
 
 
+@pytest.mark.parametrize("plant", [forgotten_negative, swapped_pair, shared_scale, shared_pooled, crossed_pairs])
+def test_a_bug_planted_into_true_cfg_differs_from_stock_far_beyond_the_tolerance(dev: Comparison, plant: Plant) -> None:
+    assert worst_with(plant, dev, PAIRS) > 1000 * TOLERANCE
+
+
+def test_a_scale_that_is_rounded_to_bfloat16_is_seen_there(dev_model: Path) -> None:
+    def rounded(positive: torch.Tensor, negative: torch.Tensor, scale: float) -> torch.Tensor:
+        return negative + torch.tensor(scale, dtype=negative.dtype) * (positive - negative)
+
+    comparison = Comparison(load(dev_model, "bfloat16"), Stock(dev_model, torch.bfloat16, TEXT_TOKENS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flux, "guided", rounded)
+        assert comparison.worst(comparison.together(PAIRS)) > 0
+    assert comparison.worst(comparison.together(PAIRS)) == 0
+
+
 def test_swapped_sides_of_an_oblong_image_differ_from_stock(dev: Comparison) -> None:
     assert worst_with(swapped_sides, dev, [image(width=128, height=32)]) > 100 * TOLERANCE
 
 
 def test_with_nothing_planted_the_same_images_equal_stock(dev: Comparison) -> None:
-    assert worst_with(lambda _: None, dev, MIXED) <= TOLERANCE
+    assert worst_with(lambda _: None, dev, [*MIXED, *PAIRS]) <= TOLERANCE
 
 
 def test_a_nan_is_no_equality(dev: Comparison) -> None:

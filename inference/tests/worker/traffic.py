@@ -6,7 +6,7 @@ from bench import Bench, image
 from comparison import POISON, Comparison, Recorder
 from hypothesis import strategies as st
 
-from fluxpool_inference.values import ImageRequest
+from fluxpool_inference.values import ImageRequest, TrueCfg
 
 SIZES = ((64, 64), (96, 64), (64, 96))
 
@@ -31,6 +31,8 @@ def requests(draw: st.DrawFn, guidance: bool) -> ImageRequest:
         width=width,
         height=height,
         guidance=draw(st.sampled_from([None, 1.0, 6.0])) if guidance else None,
+        reproducible=draw(st.sampled_from([False, False, False, True])),
+        true_cfg=draw(st.sampled_from([None, None, TrueCfg("", 3.3), TrueCfg("a dog", 1.5)])),
     )
 
 

@@ -28,6 +28,7 @@ from fluxpool_inference.values import (
     StartError,
     StartFailure,
     Timings,
+    TrueCfg,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "StartFailure",
     "Ticket",
     "Timings",
+    "TrueCfg",
     "Utilization",
     "WorkerState",
     "WorkerStatus",

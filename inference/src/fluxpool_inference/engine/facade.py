@@ -200,7 +200,7 @@ class Engine:
         """The images of a request, each with its worker."""
         buckets = [Bucket.of(request, loaded.model.max_sequence_length) for request in requests]
         works = [
-            loaded.calibration.work_seconds(bucket, request.steps)
+            loaded.calibration.work_seconds(bucket, request.steps, rows=request.rows)
             for bucket, request in zip(buckets, requests, strict=True)
         ]
         now, loop = time.monotonic(), asyncio.get_running_loop()

@@ -18,6 +18,7 @@ class RawImage:
         request: What was asked for.
         timings: Where the time went.
         truncated_tokens: T5 tokens of the prompt that did not fit and had no effect.
+        negative_truncated_tokens: The same of the negative prompt; 0 without.
     """
 
     def __init__(
@@ -26,6 +27,8 @@ class RawImage:
         request: ImageRequest,
         timings: Timings,
         truncated_tokens: int,
+        negative_truncated_tokens: int = 0,
+        *,
         on_release: Callable[[], None] = lambda: None,
     ) -> None:
         shape = (request.height, request.width, 3)
@@ -33,6 +36,7 @@ class RawImage:
         self.request = request
         self.timings = timings
         self.truncated_tokens = truncated_tokens
+        self.negative_truncated_tokens = negative_truncated_tokens
         self._on_release = on_release
 
     @property

@@ -124,15 +124,16 @@ class Lane:
     def longest_expected_seconds(self) -> float:
         """The longest that anything should take which the worker may be doing now."""
         costs, limits = self.serving.costs, self.serving.limits
-        buckets = {entry.bucket for entry in self.unfinished}
+        kinds = {(entry.bucket, entry.rows) for entry in self.unfinished}
         return max(
             (
                 max(
                     costs.step_seconds(bucket, limits(bucket)),
-                    costs.prompt_seconds(bucket),
+                    rows * costs.step_seconds(bucket, 1),
+                    rows * costs.prompt_seconds(bucket),
                     costs.image_seconds(bucket),
                 )
-                for bucket in buckets
+                for bucket, rows in kinds
             ),
             default=0.0,
         )

@@ -61,6 +61,16 @@ class Entry:
     image: RawImage | None = field(default=None, repr=False)
 
     @property
+    def rows(self) -> int:
+        """Of each of its steps."""
+        return self.request.rows
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether each of its rows has a forward of its own."""
+        return self.request.reproducible
+
+    @property
     def steps_left(self) -> int:
         """Of its denoising."""
         return self.request.steps - self.steps_done
@@ -98,7 +108,7 @@ class Entry:
         """Work-seconds still to do."""
         if self.image is not None:
             return 0.0
-        return calibration.work_seconds(self.bucket, self.steps_left, encode=not self.encoded)
+        return calibration.work_seconds(self.bucket, self.steps_left, rows=self.rows, encode=not self.encoded)
 
 
 @dataclass(frozen=True, slots=True)

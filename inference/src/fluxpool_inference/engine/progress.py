@@ -102,12 +102,14 @@ class Progress:
             entry.encoded = True
 
     def _step_done(self, message: StepDone) -> None:
-        rows = len(message.numbers)
         self._busy(message.seconds)
-        self._costs.saw_step(message.bucket, rows, message.seconds)
-        self._observer.step_done(message.bucket.pixels, rows, message.seconds)
-        if message.overran is not None:
-            self._observer.paced_step(message.overran)
+        forwards = message.forwards
+        for _ in range(forwards.number):
+            seconds = message.seconds / forwards.number
+            self._costs.saw_step(message.bucket, forwards.rows, seconds)
+            self._observer.step_done(message.bucket.pixels, forwards.rows, seconds)
+            if message.overran is not None:
+                self._observer.paced_step(message.overran)
         for number in message.numbers:
             if entry := self._own(number):
                 entry.steps_done += 1
@@ -139,7 +141,8 @@ class Progress:
         except OSError as error:
             self._fail(entry, f"its pixels cannot be mapped: {error}")
             return
-        image = RawImage(memory, entry.request, timings, message.truncated_tokens, answered)
+        truncated = (message.truncated_tokens, message.negative_truncated_tokens)
+        image = RawImage(memory, entry.request, timings, *truncated, on_release=answered)
         self._ledger.finish(entry, image)
         entry.result.set_result(image)
 

@@ -139,10 +139,13 @@ class EngineObserver(Protocol):
         """Work on one image began, this long after its admission."""
 
     def prompt_encoded(self, hit: bool) -> None:
-        """The embeddings of one image's prompt came from the cache (`hit`) or were computed."""
+        """The embeddings of one prompt of an image came from the cache (`hit`) or were computed."""
 
     def step_done(self, pixels: int, rows: int, duration_seconds: float) -> None:
-        """One denoising step ran over `rows` images of `pixels` pixels each, hold of the pace included."""
+        """One denoising step ran over `rows` rows of images of `pixels` pixels each, hold of the pace included.
+
+        A pair of true CFG is two rows. Where it ran a row at a time, that counts as two steps of one row.
+        """
 
     def paced_step(self, overran: bool) -> None:
         """The step before ran under a pace; `overran` if the real work took longer than the pace."""

@@ -60,14 +60,7 @@ class Text:
             raise InvalidRequestError(
                 f"'{self.name}' must be {expected}, and is empty.", param=self.name, code="empty_string"
             )
-        if len(value) > self.max_chars:
-            raise InvalidRequestError(
-                f"'{self.name}' must have at most {self.max_chars} characters, and has {len(value)}.",
-                param=self.name,
-                code="string_above_max_length",
-            )
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise InvalidRequestError(f"'{self.name}' must be valid Unicode, without lone surrogates.", param=self.name)
+        _require_encodable(self.name, value, self.max_chars)
         return value
 
     def schema(self) -> Schema:
@@ -79,6 +72,30 @@ class Text:
             "pattern": r"\S",
             "description": self.description,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalText:
+    """An optional string of at most `max_chars` characters, also empty, that has a UTF-8 form."""
+
+    name: str
+    description: str
+    max_chars: int
+    required: bool = False
+
+    def read(self, body: Body) -> str | None:
+        """The string, or None."""
+        value = body.get(self.name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise _wrong_type(self.name, f"a string of at most {self.max_chars} characters", value)
+        _require_encodable(self.name, value, self.max_chars)
+        return value
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"type": ["string", "null"], "maxLength": self.max_chars, "description": self.description}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +228,28 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Boolean:
+    """An optional boolean, false if left out."""
+
+    name: str
+    description: str
+    required: bool = False
+
+    def read(self, body: Body) -> bool:
+        """The boolean."""
+        value = body.get(self.name)
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise _wrong_type(self.name, "true or false", value)
+        return value
+
+    def schema(self) -> Schema:
+        """See `Field`."""
+        return {"type": ["boolean", "null"], "default": False, "description": self.description}
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """Accepted whatever it holds."""
 
@@ -266,6 +305,17 @@ def refuse_unknown(body: Body, fields: Iterable[Field]) -> None:
         nearest = difflib.get_close_matches(name[:100], known, n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else f" Known fields: {', '.join(sorted(known))}."
         raise InvalidRequestError(f"Unknown field '{name[:100]}'.{hint}", param=name[:100], code="unknown_parameter")
+
+
+def _require_encodable(name: str, text: str, max_chars: int) -> None:
+    if len(text) > max_chars:
+        raise InvalidRequestError(
+            f"'{name}' must have at most {max_chars} characters, and has {len(text)}.",
+            param=name,
+            code="string_above_max_length",
+        )
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidRequestError(f"'{name}' must be valid Unicode, without lone surrogates.", param=name)
 
 
 def _missing(name: str, expected: str) -> InvalidRequestError:

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from fluxpool_inference.engine import ImageRequest, ModelInfo, Priority
+from fluxpool_inference.engine import ImageRequest, ModelInfo, Priority, TrueCfg
 from fluxpool_inference.errors import InvalidRequestError, NotFoundError
 from fluxpool_inference.http.fields import Body, refuse_unknown
-from fluxpool_inference.http.generation_fields import MAX_SEED, Bounds, GenerationFields
+from fluxpool_inference.http.generation_fields import MAX_SEED, NO_TRUE_CFG, Bounds, GenerationFields
 from fluxpool_inference.size import Size
 
 DRAWN_SEED_BITS = 32
@@ -48,13 +48,24 @@ class GenerationParser:
         size = self._size(body)
         steps = fields.steps.read(body) or min(model.default_steps, self._bounds.max_steps)
         guidance = self._guidance(body, model)
+        true_cfg = self._true_cfg(body)
         seed = replace(fields.seed, maximum=MAX_SEED - (count - 1)).read(body)
         image_format, quality = self._encoding(body)
         for field in fields.refused:
             field.check(body)
         refuse_unknown(body, fields)
         first_seed = self._seed_source() if seed is None else seed
-        image = ImageRequest(prompt, size.width, size.height, steps, guidance, first_seed, priority=priority)
+        image = ImageRequest(
+            prompt,
+            size.width,
+            size.height,
+            steps,
+            guidance,
+            first_seed,
+            priority=priority,
+            true_cfg=true_cfg,
+            reproducible=fields.reproducible.read(body),
+        )
         images = tuple(replace(image, seed=first_seed + k) for k in range(count))
         return Generation(images, size, image_format, quality)
 
@@ -89,6 +100,25 @@ class GenerationParser:
                 code="unsupported_parameter",
             )
         return guidance
+
+    def _true_cfg(self, body: Body) -> TrueCfg | None:
+        text, number = self.fields.negative_prompt, self.fields.true_cfg_scale
+        negative_prompt, scale = text.read(body), number.read(body)
+        guided = scale is not None and scale > NO_TRUE_CFG
+        if negative_prompt is not None and not guided:
+            raise InvalidRequestError(
+                f"'{text.name}' needs a '{number.name}' above {NO_TRUE_CFG:g}: without it, it has no effect.",
+                param=text.name if scale is None else number.name,
+                code="unsupported_parameter",
+            )
+        if negative_prompt is None and guided:
+            raise InvalidRequestError(
+                f"'{number.name}' above {NO_TRUE_CFG:g} needs a '{text.name}', which may be empty: without it, it has"
+                " no effect.",
+                param=number.name,
+                code="unsupported_parameter",
+            )
+        return None if negative_prompt is None or scale is None else TrueCfg(negative_prompt, scale)
 
     def _encoding(self, body: Body) -> tuple[str, int]:
         image_format = self.fields.output_format.read(body)

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fluxpool_inference.http.fields import (
+    Boolean,
     Choice,
     Field,
     Ignored,
     Integer,
     Number,
+    OptionalText,
     Refused,
     Schema,
     String,
@@ -23,6 +25,8 @@ from fluxpool_inference.size import Size
 
 MAX_SEED = 2**64 - 1
 MAX_GUIDANCE = 100.0
+NO_TRUE_CFG = 1.0
+"""The scale at which true classifier-free guidance changes nothing."""
 
 _IGNORED = ("background", "complexity", "moderation", "quality", "safety_identifier", "style", "user")
 _NO_URL = "must be 'b64_json' or left out: this server stores no images, so it has no URL to give"
@@ -69,12 +73,29 @@ class GenerationFields:
             0,
             MAX_GUIDANCE,
         )
+        self.negative_prompt = OptionalText(
+            "negative_prompt",
+            "What not to draw; may be empty. Only with a `true_cfg_scale` above 1, without which it has no effect.",
+            bounds.max_prompt_chars,
+        )
+        self.true_cfg_scale = Number(
+            "true_cfg_scale",
+            "How far to go away from `negative_prompt`, without which it must be 1 or left out. Each step then counts"
+            " twice, once for each prompt. Works with any model, and beside `guidance_scale`.",
+            NO_TRUE_CFG,
+            MAX_GUIDANCE,
+        )
         self.seed = Integer(
             "seed",
             "Image k of n has seed + k, which may not exceed the maximum. Drawn if left out; each image's seed is in"
             " the response.",
             0,
             MAX_SEED,
+        )
+        self.reproducible = Boolean(
+            "reproducible",
+            "Make the same pixels whenever model, software and kind of device are the same. Costs speed: nothing else"
+            " is in a step with these images. Without it, what else is there may change roundings.",
         )
         self.output_format = Choice("output_format", "Of the image files.", bounds.image_formats)
         self.output_compression = Integer(
@@ -92,14 +113,21 @@ class GenerationFields:
         self._ignored = [Ignored(name, "OpenAI's; accepted, and without a meaning for FLUX.") for name in _IGNORED]
 
     def __iter__(self) -> Iterator[Field]:
-        yield from (self.prompt, self.model, self.n, self.size, self.steps, self.guidance, self.seed)
+        yield from (self.prompt, self.model, self.n, self.size, self.steps, self.guidance)
+        yield from (self.negative_prompt, self.true_cfg_scale, self.seed, self.reproducible)
         yield from (self.output_format, self.output_compression)
         yield from self._ignored
         yield from self.refused
 
     def schema(self) -> Schema:
         """The JSON Schema of a request's body."""
-        return object_schema("CreateImageRequest", self)
+        text, scale = self.negative_prompt.name, self.true_cfg_scale.name
+        neither = {text: {"type": "null"}, scale: {"enum": [NO_TRUE_CFG, None]}}
+        both = {text: {"type": "string"}, scale: {"type": "number", "exclusiveMinimum": NO_TRUE_CFG}}
+        return {
+            **object_schema("CreateImageRequest", self),
+            "anyOf": [{"properties": neither}, {"properties": both, "required": [*both]}],
+        }
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -33,6 +33,8 @@ from fluxpool_inference.readiness import Readiness, Unready
 
 TRUNCATED_HEADER = "x-fluxpool-truncated-tokens"
 """How many T5 tokens of the prompt did not fit and had no effect; absent if none."""
+NEGATIVE_TRUNCATED_HEADER = "x-fluxpool-negative-truncated-tokens"
+"""The same of the negative prompt."""
 
 T = TypeVar("T")
 
@@ -46,6 +48,7 @@ class _Finished:
     wait_seconds: float
     wait_estimate_seconds: float
     truncated_tokens: int
+    negative_truncated_tokens: int
 
 
 class Images:
@@ -84,6 +87,8 @@ class Images:
         facts(request).update(
             images=len(generation.images), size=str(generation.size), steps=first.steps, seed=first.seed
         )
+        if first.true_cfg is not None:
+            facts(request)["true_cfg_scale"] = first.true_cfg.scale
         if self._engine.cost_is_predicted(first):
             facts(request)["predicted_cost"] = True
         work = self._make(generation, request.headers, deadline)
@@ -157,16 +162,21 @@ class Images:
                 image.timings.wait_seconds,
                 ticket.wait_estimate_seconds,
                 image.truncated_tokens,
+                image.negative_truncated_tokens,
             )
 
     def _reply(self, generation: Generation, finished: Sequence[_Finished]) -> Response:
-        truncated = max(image.truncated_tokens for image in finished)
+        first = finished[0]  # all have the same prompts
+        truncated = {
+            TRUNCATED_HEADER: first.truncated_tokens,
+            NEGATIVE_TRUNCATED_HEADER: first.negative_truncated_tokens,
+        }
         return ImagesReply(
             created=int(time.time()),
             images=[(image.base64, image.seed) for image in finished],
             image_format=generation.image_format,
             size=str(generation.size),
-            headers={TRUNCATED_HEADER: str(truncated)} if truncated else {},
+            headers={name: str(tokens) for name, tokens in truncated.items() if tokens},
         )
 
 

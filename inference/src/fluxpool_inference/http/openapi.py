@@ -40,7 +40,11 @@ _TRUNCATED = {
     "x-fluxpool-truncated-tokens": {
         "description": "How many T5 tokens of the prompt did not fit and had no effect; absent if none.",
         "schema": {"type": "integer", "minimum": 1},
-    }
+    },
+    "x-fluxpool-negative-truncated-tokens": {
+        "description": "The same of the negative prompt.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
 }
 
 

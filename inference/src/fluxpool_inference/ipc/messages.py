@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration
 from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, StartFailure
 
@@ -94,7 +95,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The prompt of an image is encoded, by the cache (`hit`) or by the text encoders."""
+    """A prompt of an image is encoded, by the cache (`hit`) or by the text encoders. Said of all of them together."""
 
     number: int
     bucket: Bucket
@@ -105,10 +106,19 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """One step ran over these images, held time included. `overran` is None at full speed."""
+    """One step ran over these images.
+
+    Attributes:
+        numbers: Of the images.
+        bucket: Of all of them.
+        forwards: How it ran: a pair of true CFG is two rows.
+        seconds: Of all forwards, held time included.
+        overran: Whether that is more than the pace; None at full speed.
+    """
 
     numbers: tuple[int, ...]
     bucket: Bucket
+    forwards: Forwards
     seconds: float
     overran: bool | None
     kind: Literal["step_done"] = "step_done"
@@ -118,7 +128,8 @@ class StepDone:
 class Finished:
     """An image is done; the descriptor of its pixels (height x width x 3 bytes) comes with this frame.
 
-    The steps' seconds are those of the whole steps that the image was in, whoever else was.
+    The steps' seconds are those of the whole steps that the image was in, whoever else was. Truncated tokens are those
+    of the prompt, and of the negative prompt, that did not fit.
     """
 
     number: int
@@ -127,6 +138,7 @@ class Finished:
     denoise_seconds: float
     decode_seconds: float
     truncated_tokens: int
+    negative_truncated_tokens: int = 0
     kind: Literal["finished"] = "finished"
 
 

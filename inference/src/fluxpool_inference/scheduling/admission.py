@@ -116,6 +116,7 @@ def drain_problem(policy: AdmissionPolicy, longest_request_seconds: float) -> st
         return None
     return (
         f"drain_seconds is {policy.drain_seconds:g}, but max_queue_seconds ({policy.max_queue_seconds:g}) plus the "
-        f"longest request that the limits admit ({longest_request_seconds:.1f} s on this device) is {needed:.1f}: "
+        f"longest request that the limits admit ({longest_request_seconds:.1f} s on this device, with a negative "
+        f"prompt) is {needed:.1f}: "
         "raise drain_seconds, or lower max_queue_seconds, max_steps, max_images or max_pixels"
     )

@@ -124,11 +124,18 @@ class Calibration:
         """The duration of decoding one image; the VAE is convolutional, so proportional to the pixels."""
         return self.decode_seconds * bucket.image_tokens / self.reference.image_tokens
 
-    def work_seconds(self, bucket: Bucket, steps: int, *, encode: bool = True, decode: bool = True) -> float:
-        """What is left to do of an image, alone on the device: encoding, so many steps, decoding."""
-        work = steps * self.step_seconds(bucket, 1)
+    def work_seconds(
+        self, bucket: Bucket, steps: int, *, rows: int = 1, encode: bool = True, decode: bool = True
+    ) -> float:
+        """What is left to do of an image, alone on the device: encoding, so many steps, decoding.
+
+        A pair of true CFG (`rows` is 2) encodes two prompts, and its steps are the work of two rows, each alone: so
+        rows that fill a device are the same work whoever they belong to, and the work of a pair is what it takes where
+        a single row fits. Where two fit it takes less, as all rows do that share a forward.
+        """
+        work = steps * rows * self.step_seconds(bucket, 1)
         if encode:
-            work += self.prompt_seconds(bucket)
+            work += rows * self.prompt_seconds(bucket)
         return work + self.image_seconds(bucket) if decode else work
 
 
@@ -221,6 +228,9 @@ def _clamped(factor: float) -> float:
 def longest_request_seconds(
     calibration: Calibration, *, max_pixels: int, max_steps: int, max_images: int, text_tokens: int
 ) -> float:
-    """Work of the longest HTTP request that the limits let through; an image's cost depends on its pixels alone."""
+    """Work of the longest HTTP request that the limits let through: pairs of true CFG.
+
+    Beyond that an image's cost depends on its pixels alone.
+    """
     largest = Bucket(1, max_pixels // LATENT_MULTIPLE**2, text_tokens)
-    return max_images * calibration.work_seconds(largest, max_steps)
+    return max_images * calibration.work_seconds(largest, max_steps, rows=2)

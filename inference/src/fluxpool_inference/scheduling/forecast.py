@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import RowLimit, Schedulable, choose, order
+from fluxpool_inference.scheduling.choice import Forwards, RowLimit, Schedulable, choose, order
 
 
 class Durations(Protocol):
@@ -55,6 +55,8 @@ class _Rest:
     number: int
     bucket: Bucket
     deadline: float
+    rows: int
+    reproducible: bool
     steps_left: int
     started: bool
 
@@ -76,35 +78,49 @@ def forecast(
         elapsed_seconds: Since the step that is running now began.
     """
     rest = [_copy(image) for image in in_flight]
-    now = _running_step(choose(rest, row_limit), costs, elapsed_seconds)
+    now = _running_step(choose(rest, row_limit), costs, row_limit, elapsed_seconds)
     rest = sorted((*rest, *map(_copy, offered)), key=order)
     result = Forecast({}, {})
-    while rows := choose(rest, row_limit):
-        for row in rows:
-            if not row.started:
-                result.starts[row.number] = now
-                row.started = True
-                now += costs.prompt_seconds(row.bucket)
-        steps = min(row.steps_left for row in rows)
-        now += steps * costs.step_seconds(rows[0].bucket, len(rows))
-        for row in rows:
-            row.steps_left -= steps
-            if row.steps_left == 0:
-                now += costs.image_seconds(row.bucket)
-                result.ends[row.number] = now
+    while chosen := choose(rest, row_limit):
+        for image in chosen:
+            if not image.started:
+                result.starts[image.number] = now
+                image.started = True
+                now += image.rows * costs.prompt_seconds(image.bucket)
+        steps = min(image.steps_left for image in chosen)
+        now += steps * _step_seconds(chosen, costs, row_limit)
+        for image in chosen:
+            image.steps_left -= steps
+            if image.steps_left == 0:
+                now += costs.image_seconds(image.bucket)
+                result.ends[image.number] = now
         rest = [image for image in rest if image.number not in result.ends]
     return result
 
 
 def _copy(image: Unfinished) -> _Rest:
-    return _Rest(image.number, image.bucket, image.deadline, image.steps_left, image.started)
+    return _Rest(
+        image.number,
+        image.bucket,
+        image.deadline,
+        image.rows,
+        image.reproducible,
+        image.steps_left,
+        image.started,
+    )
 
 
-def _running_step(rows: list[_Rest], costs: Durations, elapsed_seconds: float) -> float:
+def _running_step(chosen: list[_Rest], costs: Durations, row_limit: RowLimit, elapsed_seconds: float) -> float:
     """Count the step that is running now as done, and return the seconds until it is."""
-    running = [row for row in rows if row.started and row.steps_left > 0]
+    running = [image for image in chosen if image.started and image.steps_left > 0]
     if not running:
         return 0.0
-    for row in running:
-        row.steps_left -= 1
-    return max(0.0, costs.step_seconds(running[0].bucket, len(running)) - elapsed_seconds)
+    for image in running:
+        image.steps_left -= 1
+    return max(0.0, _step_seconds(running, costs, row_limit) - elapsed_seconds)
+
+
+def _step_seconds(images: list[_Rest], costs: Durations, row_limit: RowLimit) -> float:
+    bucket = images[0].bucket
+    forwards = Forwards.of(images, row_limit(bucket))
+    return forwards.number * costs.step_seconds(bucket, forwards.rows)

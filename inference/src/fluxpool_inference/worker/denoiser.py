@@ -22,11 +22,20 @@ class Denoiser(Protocol):
     def encode(self, prompts: Sequence[str], text_tokens: int) -> "list[Conditioning]":
         """Encode prompts, all in one forward."""
 
-    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: "Conditioning") -> "Trajectory":
-        """Draw an image's noise."""
+    def begin(
+        self,
+        request: ImageRequest,
+        bucket: Bucket,
+        conditioning: "Conditioning",
+        negative: "Conditioning | None" = None,
+    ) -> "Trajectory":
+        """Draw an image's noise. `negative` is its negative prompt, encoded, where it has one."""
 
-    def step(self, bucket: Bucket, rows: "Sequence[Trajectory]") -> None:
-        """Move every row one step on, or raise and move none."""
+    def step(self, bucket: Bucket, images: "Sequence[Trajectory]", *, one_by_one: bool = False) -> None:
+        """Move every image one step on, or raise and move none.
+
+        All rows share a forward, of which a pair of true CFG has two; or each has one of its own (`one_by_one`).
+        """
 
     def decode(self, bucket: Bucket, trajectory: "Trajectory") -> memoryview:
         """Pixels of an image, height x width x 3 bytes. Raises NonFiniteError."""

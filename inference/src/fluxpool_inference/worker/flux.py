@@ -1,12 +1,13 @@
 """The mathematics of FLUX.1, one denoising step over any rows of a bucket at a time.
 
 Each function does exactly what `diffusers.FluxPipeline` does, operation by operation and rounding by rounding; what is
-new is that timestep, guidance and step size are per row. The stock scheduler object holds one step index for all rows,
-so it is used for the vectors of sigmas alone, which every image then walks along by itself.
+new is that timestep, guidance and step size are per row, and that both prompts of true CFG may share a forward. The
+stock scheduler object holds one step index for all rows, so it is used for the vectors of sigmas alone, which every
+image then walks along by itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -73,6 +74,8 @@ class Trajectory:
         timesteps: steps values, float32 on CPU.
         guidance: Scale; None without guidance embedding.
         conditioning: Of its prompt.
+        negative: Of its negative prompt; None without true CFG.
+        true_cfg_scale: See `guided`.
         index: Steps done.
     """
 
@@ -81,6 +84,8 @@ class Trajectory:
     timesteps: torch.Tensor
     guidance: float | None
     conditioning: Conditioning
+    negative: Conditioning | None = None
+    true_cfg_scale: float = 1.0
     index: int = 0
 
 
@@ -122,8 +127,10 @@ class FluxModel:
         return [Conditioning(embeddings[[row]], pooled[[row]], truncated[row]) for row in range(len(prompts))]
 
     @torch.inference_mode()
-    def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning) -> Trajectory:
-        """Draw the noise of one image, by a generator of its own."""
+    def begin(
+        self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning, negative: Conditioning | None = None
+    ) -> Trajectory:
+        """Draw the noise of one image, by a generator of its own. `negative` is its negative prompt, encoded."""
         channels = self._parts.transformer.config.in_channels // 4
         noise = randn_tensor(
             (1, channels, 2 * bucket.height, 2 * bucket.width),
@@ -133,19 +140,27 @@ class FluxModel:
         )
         sigmas, timesteps = self._schedule(request.steps, bucket.image_tokens)
         guidance = request.guidance if request.guidance is not None else self.info.default_guidance
-        return Trajectory(_pack(noise), sigmas, timesteps, guidance, conditioning)
+        scale = request.true_cfg.scale if request.true_cfg else 1.0
+        return Trajectory(_pack(noise), sigmas, timesteps, guidance, conditioning, negative, scale)
 
     @torch.inference_mode()
-    def step(self, bucket: Bucket, rows: Sequence[Trajectory]) -> None:
-        """Move every row one step on, all in one forward. If it raises, no row has moved."""
-        latents = torch.cat([row.latents for row in rows])
-        velocity = self._velocity(bucket, rows, latents)
-        d_sigma = torch.stack([row.sigmas[row.index + 1] - row.sigmas[row.index] for row in rows])
+    def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
+        """Move every image one step on. If it raises, none has moved.
+
+        All rows share a forward, of which a pair of true CFG has two; or each has one of its own (`one_by_one`).
+        """
+        latents = torch.cat([image.latents for image in images])
+        negatives = {place: image.negative for place, image in enumerate(images) if image.negative is not None}
+        if negatives or one_by_one:
+            velocity = self._guided_velocity(bucket, images, negatives, one_by_one=one_by_one)
+        else:
+            velocity = self._velocity(bucket, images, latents)
+        d_sigma = torch.stack([image.sigmas[image.index + 1] - image.sigmas[image.index] for image in images])
         moved = euler_step(latents, velocity, d_sigma)
         self._synchronize()
-        for row, new in zip(rows, moved.unbind(), strict=True):
-            row.latents = new.unsqueeze(0)
-            row.index += 1
+        for image, new in zip(images, moved.unbind(), strict=True):
+            image.latents = new.unsqueeze(0)
+            image.index += 1
 
     @torch.inference_mode()
     def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
@@ -169,6 +184,24 @@ class FluxModel:
     def recover(self) -> bool:
         """Give cached memory back after an error; whether the device still works."""
         return hardware.recover(self.device)
+
+    def _guided_velocity(
+        self,
+        bucket: Bucket,
+        images: Sequence[Trajectory],
+        negatives: Mapping[int, Conditioning],
+        *,
+        one_by_one: bool,
+    ) -> torch.Tensor:
+        """The velocity of each image. Those at the places of `negatives` have a second row, behind all first ones."""
+        rows = [*images, *(replace(images[place], conditioning=text) for place, text in negatives.items())]
+        forwards = [[row] for row in rows] if one_by_one else [rows]
+        velocity = torch.cat(
+            [self._velocity(bucket, part, torch.cat([row.latents for row in part])) for part in forwards]
+        )
+        for row, place in enumerate(negatives, start=len(images)):
+            velocity[place] = guided(velocity[place], velocity[row], images[place].true_cfg_scale)
+        return velocity[: len(images)]
 
     def _velocity(self, bucket: Bucket, rows: Sequence[Trajectory], latents: torch.Tensor) -> torch.Tensor:
         """The transformer's prediction for each row, at its own timestep and guidance."""
@@ -213,6 +246,15 @@ class FluxModel:
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def guided(positive: torch.Tensor, negative: torch.Tensor, scale: float) -> torch.Tensor:
+    """The velocity of true classifier-free guidance, from those of one image's two prompts.
+
+    Rounded as `FluxPipeline.__call__` does: `scale` is a number of Python, which torch does not round to the type of
+    the velocities before it multiplies, as it would a tensor of scales.
+    """
+    return negative + scale * (positive - negative)
 
 
 def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@
 A turn is one thing done on the device; between any two, new images, cancellations and a new batch size are taken in.
 So an image joins at the next step, a cancelled one has left by then, and no lock is held anywhere.
 
-What fails, fails alone: a step that raises is run again one row at a time, and only the row that raises then is given
-up. A batch that ran out of memory also lowers how many rows its bucket may have.
+What fails, fails alone: a step that raises is run again image by image and row by row, and only the image that raises
+then is given up. A batch that ran out of memory also lowers how many rows its bucket may have.
 """
 
 import logging
@@ -33,13 +33,13 @@ from fluxpool_inference.ipc.messages import (
     ToWorker,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import DeadlineQueue, choose
+from fluxpool_inference.scheduling.choice import DeadlineQueue, Forwards, choose
 from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.values import Pace
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock, run_held
 from fluxpool_inference.worker.prompts import PromptCache
-from fluxpool_inference.worker.text import as_many_as
+from fluxpool_inference.worker.text import as_many_as, of_new_needs
 
 if TYPE_CHECKING:
     from fluxpool_inference.worker.flux import Conditioning, Trajectory
@@ -73,6 +73,8 @@ class Image:
     """An image in flight. `trajectory` is there once `encoded`."""
 
     order: Submit
+    rows: int
+    reproducible: bool
     encoded: bool = False
     trajectory: "Trajectory" = field(init=False)
     encode_seconds: float = 0.0
@@ -140,17 +142,18 @@ class DeviceLoop:
         """Do the next thing on the device, if there is any. Raises DeviceLostError."""
         if self._to_decode:
             self._decode(self._to_decode[0])
-        elif rows := choose(self._denoising, self._limits):
-            unencoded = [row for row in rows if not row.encoded]
+        elif chosen := choose(self._denoising, self._limits):
+            unencoded = [image for image in chosen if not image.encoded]
             if unencoded:
                 self._encode(self._together(unencoded))
             else:
-                self._step(rows)
+                self._step(chosen)
 
     def _receive(self, message: ToWorker) -> None:
         match message:
             case Submit():
-                image = self._images[message.number] = Image(message)
+                request = message.request
+                image = self._images[message.number] = Image(message, request.rows, request.reproducible)
                 self._denoising.add(image)
             case Cancel():
                 self._forget(message.number)
@@ -174,93 +177,110 @@ class DeviceLoop:
         self._send(Failed(image.number, message))
 
     def _together(self, images: list[Image]) -> list[Image]:
-        """The first image, and if its prompt must be computed, others of which this is true, to share the forward."""
+        """The first image, and if it needs prompts computed, others that need other ones, to share the forward."""
         tokens = images[0].bucket.text_tokens
-        if self._prompts.get(images[0].order.request.prompt, tokens) is not None:
-            return images[:1]
-        prompts: dict[str, Image] = {}
-        for image in images:
-            prompts.setdefault(image.order.request.prompt, image)
-        missing = [image for prompt, image in prompts.items() if self._prompts.get(prompt, tokens) is None]
-        return as_many_as(missing, self._prompts_together)
+        needs = [(image, self._prompts.missing(image.order.request.prompts, tokens)) for image in images]
+        return as_many_as(of_new_needs(needs), self._prompts_together) if needs[0][1] else images[:1]
 
     def _encode(self, images: list[Image]) -> None:
         """Encode the prompts of images, several by one forward, and draw their noise. Each counts its share of it."""
         began = self._clock.now()
         for image in images:
             self._send(Started(image.number, began))
-        conditionings = self._encode_together(images)
+        computed = self._encode_together(images)
         done = self._clock.now()
         share = (done - began) / len(images)
-        for image, conditioning in zip(images, conditionings, strict=True):
-            hit = self._begin(image, conditioning)
+        for image in images:
+            hits = self._begin(image, computed)
             since, done = done - share, self._clock.now()
-            if hit is not None:
-                image.encode_seconds = done - began
-                self._send(Encoded(image.number, image.bucket, hit, done - since))
+            image.encode_seconds = done - began
+            for hit in hits:
+                self._send(Encoded(image.number, image.bucket, hit, (done - since) / len(hits)))
 
-    def _encode_together(self, images: list[Image]) -> "list[Conditioning | None]":
-        """The embeddings of different prompts by one forward; None for each if that fails, or if there is only one."""
-        if len(images) > 1:
-            prompts = [image.order.request.prompt for image in images]
-            outcome = self._try(lambda: self._model.encode(prompts, images[0].bucket.text_tokens))
-            if not isinstance(outcome, Failure):
-                return [*outcome]
-            logger.warning("text encoding of %d prompts failed: %s", len(prompts), outcome.message)
-        return [None] * len(images)
+    def _encode_together(self, images: list[Image]) -> "dict[str, Conditioning]":
+        """The embeddings of missing prompts, but of one that is left alone, and of those of which a forward fails."""
+        tokens = images[0].bucket.text_tokens
+        missing = self._prompts.missing((prompt for image in images for prompt in image.order.request.prompts), tokens)
+        computed: dict[str, Conditioning] = {}
+        while len(together := as_many_as(missing[len(computed) :], self._prompts_together)) > 1:
+            outcome = self._try(partial(self._model.encode, together, tokens))
+            if isinstance(outcome, Failure):
+                logger.warning("text encoding of %d prompts failed: %s", len(together), outcome.message)
+                break
+            computed.update(zip(together, outcome, strict=True))
+        return computed
 
-    def _begin(self, image: Image, conditioning: "Conditioning | None") -> bool | None:
-        """Draw an image's noise, with its embeddings: those given, else remembered ones, else new ones.
+    def _begin(self, image: Image, computed: "dict[str, Conditioning]") -> list[bool]:
+        """Draw an image's noise, with the embeddings of its prompts.
 
-        Returns whether they were remembered; None if the image was given up.
+        Returns of each prompt whether it was remembered; nothing if the image was given up.
         """
-        request, tokens = image.order.request, image.bucket.text_tokens
-        cached = self._prompts.get(request.prompt, tokens) if conditioning is None else None
-
-        def work() -> "Trajectory":
-            embedded = conditioning or cached
-            if embedded is None:
-                (embedded,) = self._model.encode([request.prompt], tokens)
-            if cached is None:
-                self._prompts.put(request.prompt, tokens, embedded)
-            return self._model.begin(request, image.bucket, embedded)
-
+        request, hits = image.order.request, []
+        embeddings: list[Conditioning] = []
+        for prompt in request.prompts:
+            found = self._embedding(image, prompt, computed)
+            if found is None:
+                return []
+            embeddings.append(found[0])
+            hits.append(found[1])
+        work = partial(self._model.begin, request, image.bucket, *embeddings)
         trajectory = self._attempt(image, work, "text encoding")
         if trajectory is None:
-            return None
+            return []
         image.trajectory = trajectory
         image.encoded = True
-        return cached is not None
+        return hits
 
-    def _step(self, rows: list[Image]) -> None:
-        failure = self._try(partial(self._run_step, rows))
+    def _embedding(
+        self, image: Image, prompt: str, computed: "dict[str, Conditioning]"
+    ) -> "tuple[Conditioning, bool] | None":
+        """The embedding of a prompt, taken out of `computed`, else remembered (then True), else made alone.
+
+        None if the image was given up.
+        """
+        tokens = image.bucket.text_tokens
+        new = computed.pop(prompt, None)
+        if new is None:
+            if (remembered := self._prompts.get(prompt, tokens)) is not None:
+                return remembered, True
+            made = self._attempt(image, partial(self._model.encode, [prompt], tokens), "text encoding")
+            if made is None:
+                return None
+            (new,) = made
+        self._prompts.put(prompt, tokens, new)
+        return new, False
+
+    def _step(self, images: list[Image]) -> None:
+        forwards = Forwards.of(images, self._limits(images[0].bucket))
+        failure = self._try(partial(self._run_step, images, forwards))
         if failure is not None:
-            self._isolate(rows, failure)
-        for row in rows:
-            if row.number in self._images and row.trajectory.index == row.order.request.steps:
-                self._denoising.remove(row)
-                self._to_decode.append(row)
+            self._isolate(images, forwards, failure)
+        for image in images:
+            if image.number in self._images and image.trajectory.index == image.order.request.steps:
+                self._denoising.remove(image)
+                self._to_decode.append(image)
 
-    def _run_step(self, rows: list[Image]) -> None:
-        trajectories = [row.trajectory for row in rows]
-        bucket = rows[0].bucket
-        held = run_held(lambda: self._model.step(bucket, trajectories), len(rows), self._pace, self._clock)
-        for row in rows:
-            row.denoise_seconds += held.seconds
-        self._send(StepDone(tuple(row.number for row in rows), bucket, held.seconds, held.overran))
+    def _run_step(self, images: list[Image], forwards: Forwards) -> None:
+        trajectories = [image.trajectory for image in images]
+        bucket, one_by_one = images[0].bucket, forwards.number > 1
+        work = partial(self._model.step, bucket, trajectories, one_by_one=one_by_one)
+        held = run_held(work, forwards, self._pace, self._clock)
+        for image in images:
+            image.denoise_seconds += held.seconds
+        self._send(StepDone(tuple(image.number for image in images), bucket, forwards, held.seconds, held.overran))
 
-    def _isolate(self, rows: list[Image], failure: Failure) -> None:
-        """Run a failed step again, one row at a time, and give up only the rows that fail alone."""
-        logger.warning("a step over %d rows failed: %s", len(rows), failure.message)
-        if len(rows) == 1 and not failure.out_of_memory:
-            self._fail(rows[0], f"denoising failed: {failure.message}")
+    def _isolate(self, images: list[Image], forwards: Forwards, failure: Failure) -> None:
+        """Run a failed step again, image by image and row by row, and give up only the images that fail alone."""
+        logger.warning("a step over %d rows failed: %s", forwards.number * forwards.rows, failure.message)
+        if len(images) == 1 and not failure.out_of_memory:
+            self._fail(images[0], f"denoising failed: {failure.message}")
             return
-        if len(rows) > 1 and failure.out_of_memory:
-            bucket, held = rows[0].bucket, len(rows) // 2
+        if forwards.rows > 1 and failure.out_of_memory:
+            bucket, held = images[0].bucket, forwards.rows // 2
             self._limits.lower(bucket, held)
             self._send(RowsLowered(bucket, held))
-        for row in rows:
-            self._attempt(row, partial(self._run_step, [row]), "denoising")
+        for image in images:
+            self._attempt(image, partial(self._run_step, [image], Forwards.of([image], 1)), "denoising")
 
     def _decode(self, image: Image) -> None:
         began = self._clock.now()
@@ -268,6 +288,7 @@ class DeviceLoop:
         if pixels is None:
             return
         decode_seconds = self._clock.now() - began
+        negative = image.trajectory.negative
         self._forget(image.number)
         self._send(
             Finished(
@@ -277,6 +298,7 @@ class DeviceLoop:
                 denoise_seconds=image.denoise_seconds,
                 decode_seconds=decode_seconds,
                 truncated_tokens=image.trajectory.conditioning.truncated_tokens,
+                negative_truncated_tokens=negative.truncated_tokens if negative else 0,
             ),
             pixels,
         )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.values import Pace
 
 
@@ -23,14 +24,14 @@ class Held:
     overran: bool | None
 
 
-def run_held(work: Callable[[], None], rows: int, pace: Pace | None, clock: Clock) -> Held:
-    """Run `work`, a step over `rows` rows, then wait for the rest of its pace. What it raises is raised at once."""
+def run_held(work: Callable[[], None], forwards: Forwards, pace: Pace | None, clock: Clock) -> Held:
+    """Run `work`, a step of such forwards, then wait for the rest of their pace. What it raises is raised at once."""
     began = clock.now()
     work()
     took = clock.now() - began
     if pace is None:
         return Held(took, None)
-    floor = pace.step_seconds(rows)
+    floor = forwards.number * pace.step_seconds(forwards.rows)
     if took > floor:
         return Held(took, overran=True)
     clock.sleep(floor - took)

@@ -1,6 +1,7 @@
 """Remembers the embeddings of recent prompts, up to a number of bytes."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -28,6 +29,10 @@ class PromptCache(Generic[V]):
         if entry is not None:
             self._entries.move_to_end((prompt, text_tokens))
         return entry
+
+    def missing(self, prompts: Iterable[str], text_tokens: int) -> list[str]:
+        """Those of the prompts that are not remembered, each once."""
+        return [prompt for prompt in dict.fromkeys(prompts) if self.get(prompt, text_tokens) is None]
 
     def put(self, prompt: str, text_tokens: int, value: V) -> None:
         """Remember `value`, unless it alone is larger than the limit."""

@@ -5,6 +5,7 @@ prompts share a forward only in numbers at which the device computes each as it 
 out at start: kernels are chosen by the shapes of their operands, and those do not depend on what the prompts say.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from fluxpool_inference.worker.denoiser import Denoiser
@@ -43,6 +44,17 @@ def _same(model: Denoiser, text_tokens: int, alone: "list[Conditioning]", prompt
         model.recover()
         return False
     return all(one.equals(alone[k % len(alone)]) for k, one in enumerate(found))
+
+
+def of_new_needs(needs: Iterable[tuple[T, list[str]]]) -> list[T]:
+    """Those that need a prompt which none before them needs."""
+    found: list[T] = []
+    known: set[str] = set()
+    for one, prompts in needs:
+        if not known.issuperset(prompts):
+            found.append(one)
+            known.update(prompts)
+    return found
 
 
 def as_many_as(waiting: list[T], together: int) -> list[T]:
