@@ -42,6 +42,7 @@ class Path:
     request: ImageRequest
     conditioning: Text
     index: int = 0
+    latent_bytes: int = 48
 
 
 class Activations:

@@ -168,6 +168,11 @@ class DeviceLoop:
             self._to_decode.remove(image)
         else:
             self._denoising.remove(image)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Count what images keep on the device between their steps."""
+        self._limits.keeps(image.bucket for image in self._images.values() if image.encoded)
 
     def _fail(self, image: Image, message: str) -> None:
         self._forget(image.number)
@@ -230,6 +235,7 @@ class DeviceLoop:
             return None
         image.trajectory = trajectory
         image.encoded = True
+        self._keep()
         return cached is not None
 
     def _step(self, rows: list[Image]) -> None:
