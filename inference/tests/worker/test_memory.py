@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +32,8 @@ BUCKET = Bucket(4, 6, TEXT_TOKENS)
 class Scale:
     """A gauge for a fake model: a step of r rows has 100 r bytes and 50, decoding 700, encoding 30 for each prompt."""
 
-    def __init__(self, model: FakeModel, space: Space = Space(10_000, 20_000)) -> None:
+    def __init__(self, model: FakeModel) -> None:
         self._model = model
-        self._space = space
 
     def peak(self, work: Callable[[], object]) -> int:
         steps, encodings = len(self._model.steps), len(self._model.encodings)
@@ -43,7 +43,7 @@ class Scale:
         return 30 * self._model.encodings[-1] if len(self._model.encodings) > encodings else 700
 
     def space(self) -> Space:
-        return self._space
+        return Space(10_000, 20_000)
 
 
 @pytest.fixture
@@ -141,13 +141,9 @@ class Constant:
         return Space(10**9, 2 * 10**9)
 
 
-def test_a_start_measures_memory_and_chooses_graphs(dev_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    constant, rerun = Constant(), Rerun()
-    monkeypatch.setattr(memory, "gauge", lambda _: constant)
-    monkeypatch.setattr(start.graphs, "check", lambda *_: None)
-    monkeypatch.setattr(loading, "CudaCapture", lambda: rerun)
-    options = EngineConfig(
-        str(dev_model),
+def graphed(model: Path) -> EngineConfig:
+    return EngineConfig(
+        str(model),
         dtype="float32",
         device="cpu",
         threads=1,
@@ -159,7 +155,14 @@ def test_a_start_measures_memory_and_chooses_graphs(dev_model: Path, monkeypatch
         prompt_cache_bytes=10**6,
         cuda_graphs="auto",
     )
-    warm = start.start(options, Stages()).warm
+
+
+def test_a_start_measures_memory_and_chooses_graphs(dev_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constant, rerun = Constant(), Rerun()
+    monkeypatch.setattr(memory, "gauge", lambda _: constant)
+    monkeypatch.setattr(start.graphs, "check", lambda *_: None)
+    monkeypatch.setattr(start.loading, "load", partial(loading.load, capture=lambda: rerun))
+    warm = start.start(graphed(dev_model), Stages()).warm
     assert constant.works == 4, "steps of one and two rows, a decoding, an encoding"
     assert warm.memory is not None
     assert warm.memory.room_bytes == 10**9 - 10**8 - 10**6
@@ -167,6 +170,16 @@ def test_a_start_measures_memory_and_chooses_graphs(dev_model: Path, monkeypatch
     assert rerun.captures >= 1
     assert {timing.rows for timing in warm.graphs} <= {1, 2}
     assert all(timing.problem is None for timing in warm.graphs)
+
+
+def test_where_nothing_can_be_captured_a_start_says_so_and_goes_on(
+    dev_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start.graphs, "check", lambda *_: None)
+    warm = start.start(graphed(dev_model), Stages()).warm  # by CUDA's own capture, on a machine without CUDA
+    assert warm.graphs
+    assert all(timing.problem and not timing.kept for timing in warm.graphs)
+    assert warm.memory is None
 
 
 def test_a_model_says_how_large_a_tile_is(dev_model: Path) -> None:

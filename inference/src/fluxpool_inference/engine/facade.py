@@ -129,7 +129,10 @@ class Engine:
         return [EntryTicket(entry, self._cancel) for entry in entries]
 
     async def generate(self, request: ImageRequest) -> RawImage:
-        """Admit one image and wait for it. Raises Rejected, TooLarge, RequestFailed. Cancelling the task cancels the row."""
+        """Admit one image and wait for it. Cancelling the task cancels the row.
+
+        Raises Rejected, TooLarge, RequestFailed.
+        """
         (ticket,) = await self.admit([request])
         return await ticket.result()
 

@@ -152,8 +152,8 @@ def too_large(memory: Memory, bucket: Bucket) -> str | None:
     if memory.holds(bucket):
         return None
     width, height = LATENT_MULTIPLE * bucket.width, LATENT_MULTIPLE * bucket.height
+    largest, needed = memory.largest_pixels(bucket.text_tokens), memory.needed_bytes(bucket)
     return (
-        f"must have at most {memory.largest_pixels(bucket.text_tokens)} pixels (width x height) on this server's device,"
-        f" and is {width}x{height} with {bucket.pixels}: it takes {memory.needed_bytes(bucket) / 1e9:.1f} GB of memory,"
-        f" of which {memory.room_bytes / 1e9:.1f} are free"
+        f"must have at most {largest} pixels (width x height) on this server's device, and is {width}x{height} with "
+        f"{bucket.pixels}: it takes {needed / 1e9:.1f} GB of memory, of which {memory.room_bytes / 1e9:.1f} are free"
     )
