@@ -2,12 +2,12 @@
 
 What a step holds at its peak is the most that any one operation of it holds, and each of those is affine in the tokens
 of all rows together: products and activations have a row per token, and attention as it is computed here (flash,
-memory-efficient, cuDNN) keeps no matrix of scores, so its memory is linear too (Dao et al., FlashAttention, section
-3.1). The largest of affine functions is convex, so the steepest slope between measured points is that of larger steps:
-`PeakLine` continues with it, and is below no point that was measured.
+memory-efficient, cuDNN) keeps no matrix of scores, so its memory is linear too (Dao et al., "FlashAttention", 2022,
+theorem 1). The largest of affine functions is convex, so the steepest slope between measured points is that of larger
+steps: `PeakLine` goes on with it, and is below no point that was measured.
 
-Decoding is convolutional: linear in the pixels. In tiles it holds one tile, and of the rest of the image only colours.
-A `Memory` is of one process, and there is none where the device's memory is not measured (a CPU).
+Decoding is convolutional: linear in the pixels. In tiles it holds one tile, and of the whole image only colours. A
+`Memory` is of one process, and there is none where the device's memory is not measured (a CPU).
 """
 
 import math
@@ -22,7 +22,7 @@ RESERVED_SHARE = 0.05
 """Of the device: kept free for what is not measured, such as holes between allocations and what libraries take."""
 
 _COLOUR_BYTES = 128
-"""Of one pixel outside the tile in hand: three colours, in at most ten copies of 32 bits while tiles are joined."""
+"""Of one pixel beside the tile in hand: three colours, in at most ten copies of 32 bits while tiles are joined."""
 _PIXELS = LATENT_MULTIPLE**2
 
 
@@ -105,10 +105,9 @@ class Memory:
 
     def image_decode_bytes(self, bucket: Bucket) -> float:
         """Peak of decoding one image."""
-        whole = self._pixel_bytes * bucket.pixels
         if self.tile_pixels is None or bucket.pixels <= self.tile_pixels:
-            return whole
-        return min(whole, self._pixel_bytes * self.tile_pixels + _COLOUR_BYTES * bucket.pixels)
+            return self._pixel_bytes * bucket.pixels
+        return self._pixel_bytes * self.tile_pixels + _COLOUR_BYTES * bucket.pixels
 
     def needed_bytes(self, bucket: Bucket) -> float:
         """The most that one image alone takes, from its prompt to its pixels, with what it keeps meanwhile."""
