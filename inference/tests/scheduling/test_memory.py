@@ -104,6 +104,12 @@ def test_in_tiles_decoding_takes_one_tile_and_little_more() -> None:
     assert tiled.image_decode_bytes(of(512, 512)) == 0.75 * GB
 
 
+def test_where_the_measured_image_was_decoded_in_tiles_smaller_ones_take_no_more() -> None:
+    tiled = memory(tile_pixels=512 * 512)
+    assert tiled.image_decode_bytes(REFERENCE) == tiled.image_decode_bytes(of(256, 256)) == 3 * GB
+    assert tiled.image_decode_bytes(of(1024, 2048)) == 3 * GB + 128 * 1024 * 1024
+
+
 def test_the_largest_size_is_held_and_the_next_is_not() -> None:
     largest = memory().largest_pixels(TEXT_TOKENS)
     assert memory().holds(Bucket(1, largest // 256, TEXT_TOKENS))

@@ -105,9 +105,13 @@ class Memory:
 
     def image_decode_bytes(self, bucket: Bucket) -> float:
         """Peak of decoding one image."""
-        if self.tile_pixels is None or bucket.pixels <= self.tile_pixels:
-            return self._pixel_bytes * bucket.pixels
-        return self._pixel_bytes * self.tile_pixels + _COLOUR_BYTES * bucket.pixels
+        measured, tile = self.reference.pixels, self.tile_pixels
+        if tile is None or max(measured, bucket.pixels) <= tile:
+            return self.decode_bytes * bucket.pixels / measured
+        if measured <= tile:
+            return self.decode_bytes * tile / measured + _COLOUR_BYTES * bucket.pixels
+        # What was measured is one tile and the colours of the reference: no less than what a smaller image takes.
+        return self.decode_bytes + _COLOUR_BYTES * max(0, bucket.pixels - measured)
 
     def needed_bytes(self, bucket: Bucket) -> float:
         """The most that one image alone takes, from its prompt to its pixels, with what it keeps meanwhile."""
@@ -129,10 +133,6 @@ class Memory:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.holds(Bucket(1, middle, text_tokens)) else (low, middle - 1)
         return low * _PIXELS
-
-    @property
-    def _pixel_bytes(self) -> float:
-        return self.decode_bytes / self.reference.pixels
 
     def _most_image_tokens(self) -> int:
         """More than this many have no room for their latents alone."""
