@@ -24,6 +24,7 @@ class Device:
         self.graphs: dict[int, int] = {}
         self.captures: list[int] = []
         self.fails: dict[int, Exception] = {}
+        self.eager_rows_held = 8
         self.recoveries = 0
         self.lost = False
         self._mode = "choose"
@@ -70,6 +71,8 @@ class Device:
             if rows in self.fails:
                 raise self.fails[rows]
             self.graphs[rows] = 1
+        if self._mode == "eager" and rows > self.eager_rows_held:
+            raise MemoryError("CUDA out of memory")
         captured = min((number for number in self.graphs if number >= rows), default=None)
         replays = self._mode != "eager" and captured is not None and self.graphs[captured] <= rows
         self.time.seconds += self.replayed_seconds(captured or 0) if replays else self.eager_seconds(rows)
@@ -147,6 +150,15 @@ def test_what_cannot_be_captured_is_told_and_the_others_are_there() -> None:
     assert problems == {8: "MemoryError", 2: "operation not permitted when stream is capturing"}
     assert device.graphs == {4: 3, 1: 1}
     assert device.recoveries == 2
+
+
+def test_a_graph_beside_which_a_step_without_has_no_memory_is_given_up() -> None:
+    device = Device(launches, lambda captured: 0.5)
+    device.eager_rows_held = 5
+    found = device.choice().settle(8)
+    assert [(timing.rows, timing.problem) for timing in found if timing.problem] == [(8, "CUDA out of memory")]
+    assert device.graphs == {4: 3, 2: 2, 1: 1}
+    assert device.recoveries == 1
 
 
 def test_a_capture_that_costs_the_device_is_an_error() -> None:

@@ -38,7 +38,7 @@ class Replayable(Protocol):
 
 
 class GraphLossError(Exception):
-    """The device does not work any more after a capture that failed."""
+    """The device does not work any more after an attempt that failed."""
 
 
 class GraphChoice:
@@ -62,7 +62,8 @@ class GraphChoice:
     def settle(self, most_rows: int) -> tuple[GraphTiming, ...]:
         """What was found of each number of rows up to `most_rows`, fewest first.
 
-        A capture that fails only means that there is no such graph. Raises GraphLossError if it cost the device.
+        What fails, be it for want of memory for steps with and without a graph at once, only means that there is no
+        such graph. Raises GraphLossError if it cost the device.
         """
         found: list[GraphTiming] = []
         for captured, smaller in reversed([*zip(WARM_ROWS, (0, *WARM_ROWS), strict=False)]):
@@ -73,27 +74,30 @@ class GraphChoice:
         return tuple(sorted(found, key=lambda timing: timing.rows))
 
     def _settle(self, captured_rows: int, candidates: Iterable[int]) -> list[GraphTiming]:
-        problem = self._capture(captured_rows)
-        if problem is not None:
-            self._graphs.drop(captured_rows)
-            return [GraphTiming(captured_rows, captured_rows, problem=problem)]
         found: list[GraphTiming] = []
-        for rows in candidates:
-            found.append(self._compare(rows, captured_rows))
-            if not found[-1].kept:
-                break
+        problem = self._try(lambda: self._measure(captured_rows, candidates, found))
+        if problem is not None:
+            found = [GraphTiming(captured_rows, captured_rows, problem=problem)]
         if kept := [timing.rows for timing in found if timing.kept]:
             self._graphs.keep(captured_rows, min(kept))
         else:
             self._graphs.drop(captured_rows)
         return found
 
-    def _capture(self, rows: int) -> str | None:
-        """Why there is no such graph; None if there is one."""
+    def _measure(self, captured_rows: int, candidates: Iterable[int], found: list[GraphTiming]) -> None:
+        """Add to `found`, down to the first number of rows that is not worth it."""
+        with self._graphs.capturing():
+            self._step(captured_rows)()
+        for rows in candidates:
+            found.append(self._compare(rows, captured_rows))
+            if not found[-1].kept:
+                return
+
+    def _try(self, work: Callable[[], None]) -> str | None:
+        """Why something cannot be done; None if it was."""
         try:
-            with self._graphs.capturing():
-                self._step(rows)()
-        except Exception as error:  # noqa: BLE001 - whatever a capture raises, steps run without
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever a graph raises, steps run without
             problem = next(iter(str(error).splitlines()), "") or type(error).__name__
         else:
             return None
