@@ -6,6 +6,7 @@ from dataclasses import replace
 from benchmarks.gpu.bench import Figures
 from benchmarks.gpu.cells.agreement import Agreement
 from benchmarks.gpu.cells.decode import Decode
+from benchmarks.gpu.cells.host_copy import HostCopy
 from benchmarks.gpu.cells.mixed_steps import MixedSteps
 from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.cells.whole_image import WholeImage
@@ -42,7 +43,7 @@ def _derived(step: Figures, decode_seconds: Mapping[int, float]) -> Figures:
 def aims(scale: Scale, device: str, outcomes: Sequence[Outcome]) -> list[Aim]:
     """The figures that count, each named with the device; what was not measured is not met."""
     found = {one.name: one.figures for one in with_derived(outcomes) if one.status is Status.MEASURED}
-    wanted = [*_images(scale, found), *_throughput(scale, found), *_others(found)]
+    wanted = [*_images(scale, found), *_throughput(scale, found), *_reuse(scale, found), *_others(found)]
     return [replace(aim, name=f"{aim.name}, {device}") for aim in wanted]
 
 
@@ -100,6 +101,22 @@ def _schnell(scale: Scale, found: Found, precision: Precision, bound: float) -> 
         at_least(f"{name}, images/s", bound, _rounded(rate)),
         reported(f"{name}: share of what {REFERENCE_TFLOP_PER_SECOND} TFLOP/s allow", _rounded(allowed)),
     ]
+
+
+def _reuse(scale: Scale, found: Found) -> list[Aim]:
+    """What it buys to use the same memory again: that of a step's inputs by CUDA graphs, and a pinned buffer."""
+    result = []
+    for side in (scale.small, scale.large):
+        launched, replayed = (found.get(Step("dev", side, 1, "bf16", launch).name) for launch in _LAUNCHED_REPLAYED)
+        gain = launched["median_seconds"] / replayed["median_seconds"] if launched and replayed else None
+        name = f"dev step, {side}x{side}, rows 1, bf16: compiled blocks launched over replayed as CUDA graphs, time"
+        result.append(reported(name, _rounded(gain)))
+    name = HostCopy(scale.large).name
+    gain = found.get(name, {}).get("pageable_over_pinned")
+    return [*result, reported(f"{name}: pageable over pinned memory, time", _rounded(gain))]
+
+
+_LAUNCHED_REPLAYED: tuple[Launch, ...] = ("compiled", "graphs")
 
 
 def _others(found: Found) -> list[Aim]:

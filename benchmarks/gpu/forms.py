@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from benchmarks.gpu.hardware import WARM_UP, Hardware
+from benchmarks.gpu.hardware import Hardware
+from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 
 Precision = Literal["fp32", "bf16", "fp8", "nf4"]
 Launch = Literal["eager", "compiled", "static", "graphs"]
@@ -122,61 +123,28 @@ def _require(package: str) -> None:
         raise Unavailable(f"{package} is not installed")
 
 
-Replay = Callable[[], object]
-Capture = Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]]
-"""From a computation on tensors that stay to what does it again, and the tensor that has its result each time."""
-
-
 class Graphed:
-    """A transformer whose forwards are captured once per shape of their inputs, and then replayed.
-
-    An output is good until the next call: the engine uses it up within the step.
-    """
+    """A transformer whose forwards are captured once per shape of their inputs, and then replayed, by the engine."""
 
     def __init__(self, transformer: Any, capture: Capture) -> None:
         self.config = transformer.config
         self._transformer = transformer
         self._capture = capture
-        self._captured: dict[tuple[torch.Size, ...], _Captured] = {}
+        self._captured: dict[tuple[torch.Size, ...], Graphs] = {}
 
     def __call__(self, **inputs: Any) -> tuple[torch.Tensor]:
         """As the transformer's, with `return_dict=False`."""
-        tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
-        shapes = tuple(tensor.shape for tensor in tensors.values())
+        shapes = tuple(value.shape for value in inputs.values() if isinstance(value, torch.Tensor))
         if shapes not in self._captured:
-            held = {name: tensor.clone() for name, tensor in tensors.items()}
-            replay, output = self._capture(lambda: self._transformer(**(inputs | held))[0])
-            self._captured[shapes] = _Captured(replay, held, output)
-        captured = self._captured[shapes]
-        for name, tensor in tensors.items():
-            captured.inputs[name].copy_(tensor)
-        captured.replay()
-        return (captured.output,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Captured:
-    replay: Replay
-    inputs: dict[str, torch.Tensor]
-    output: torch.Tensor
+            graphs = Graphs(self._transformer, self._capture)
+            with graphs.capturing():
+                graphs(**inputs)
+            self._captured[shapes] = graphs
+        return self._captured[shapes](**inputs)
 
 
 def cuda_graphs(hardware: Hardware) -> Capture:
-    """Captures CUDA graphs that share one pool of memory, so replay one after the other. Raises Unavailable."""
+    """The engine's capture. Raises Unavailable."""
     if not hardware.is_gpu:
         raise Unavailable("CUDA graphs need a CUDA device")
-    pool = torch.cuda.graph_pool_handle()
-
-    def capture(work: Callable[[], torch.Tensor]) -> tuple[Replay, torch.Tensor]:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's own
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # compiles and chooses kernels, which a capture does not allow
-            for _ in range(WARM_UP):
-                work()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            output = work()
-        return graph.replay, output
-
-    return capture
+    return CudaCapture()

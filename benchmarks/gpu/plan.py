@@ -9,6 +9,7 @@ from benchmarks.gpu.cells import Cell
 from benchmarks.gpu.cells.agreement import Agreement
 from benchmarks.gpu.cells.ceiling import Ceiling
 from benchmarks.gpu.cells.decode import Decode
+from benchmarks.gpu.cells.host_copy import HostCopy
 from benchmarks.gpu.cells.mixed_steps import MixedSteps
 from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.cells.whole_image import WholeImage
@@ -51,6 +52,7 @@ def _eager(scale: Scale) -> tuple[Cell, ...]:
         Step("dev", scale.large, 1, "bf16", "eager"),
         Step("dev", scale.small, 1, "bf16", "eager"),
         *(Decode(side) for side in reversed(scale.sides)),
+        HostCopy(scale.large),
         MixedSteps("bf16", "eager"),
         Agreement("bf16", "eager"),
     )

@@ -43,6 +43,7 @@ class Path:
     conditioning: Text
     negative: Text | None = None
     index: int = 0
+    latent_bytes: int = 48
 
     @property
     def rows(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.gpu.aims import aims, with_derived
 from benchmarks.gpu.cells.agreement import Agreement
 from benchmarks.gpu.cells.decode import Decode
+from benchmarks.gpu.cells.host_copy import HostCopy
 from benchmarks.gpu.cells.mixed_steps import MixedSteps
 from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.cells.whole_image import WholeImage
@@ -82,3 +83,15 @@ def test_agreement_and_mixed_steps_are_reported() -> None:
     assert value_of(outcomes, "agreement") == (0.0321, None)
     assert value_of(outcomes, "mixed steps, bf16 eager: throughput") == (1.5, None)
     assert value_of(outcomes, "mixed steps, bf16 compiled: throughput") == (None, None)
+
+
+def test_what_reuse_of_memory_buys_is_reported() -> None:
+    outcomes = [
+        step(Step("dev", 512, 1, "bf16", "compiled"), 0.030),
+        step(Step("dev", 512, 1, "bf16", "graphs"), 0.025),
+        step(Step("dev", 1024, 1, "bf16", "compiled"), 0.100),
+        measured(HostCopy(1024), pageable_over_pinned=3.456),
+    ]
+    assert value_of(outcomes, "512x512, rows 1, bf16: compiled blocks launched over replayed") == (1.2, None)
+    assert value_of(outcomes, "1024x1024, rows 1, bf16: compiled blocks launched over replayed") == (None, None)
+    assert value_of(outcomes, "copy to the host, 1024x1024") == (3.46, None)

@@ -9,9 +9,11 @@ import torch
 
 from benchmarks.gpu import models
 from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.cells import host_copy
 from benchmarks.gpu.cells.agreement import Agreement
 from benchmarks.gpu.cells.ceiling import Ceiling
 from benchmarks.gpu.cells.decode import Decode
+from benchmarks.gpu.cells.host_copy import HostCopy, ways
 from benchmarks.gpu.cells.mixed_steps import MixedSteps
 from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.cells.whole_image import WholeImage
@@ -46,6 +48,22 @@ def test_decoding_and_the_devices_own_rate_are_timed(bench: Bench) -> None:
     assert Decode(32).measure(bench)["tflop"] == bench.flops.decode(32)
     product = Ceiling("bf16").measure(bench)
     assert product["tflop_per_second"] == pytest.approx(2 * 64**3 / 1e12 / product["median_seconds"])
+
+
+def test_both_ways_to_the_host_bring_the_same_bytes_and_are_timed_by_turns(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = torch.randint(0, 256, (8, 8, 3)).to(torch.uint8)
+    buffer = torch.zeros_like(pixels)
+    copies = ways(pixels, buffer)
+    assert all(torch.equal(copy(), pixels) for copy in copies.values())
+    assert copies["pinned"]() is buffer, "the same memory each time"
+    monkeypatch.setattr(host_copy, "pinned", lambda shape, _: torch.empty(shape, dtype=torch.uint8))
+    figures = HostCopy(32).measure(bench)
+    assert figures["bytes"] == 32 * 32 * 3
+    assert len(figures["pageable_seconds"]) == len(figures["pinned_seconds"]) == 20
+    ratio = figures["pageable_median_seconds"] / figures["pinned_median_seconds"]
+    assert figures["pageable_over_pinned"] == ratio
 
 
 def test_images_of_mixed_steps_are_those_of_the_stock_pipeline(bench: Bench) -> None:
@@ -110,6 +128,7 @@ def test_the_time_of_a_computation_that_went_wrong_counts_for_nothing(
         Step("dev", 32, 1, "fp8", "compiled"),
         Step("dev", 32, 1, "bf16", "graphs"),
         Step("dev", 32, 1, "bf16", "eager", attention="_flash_3"),
+        HostCopy(32),
     ],
     ids=lambda cell: cell.name,
 )

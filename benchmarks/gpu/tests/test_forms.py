@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from benchmarks.gpu import models
-from benchmarks.gpu.forms import Form, Graphed, Replay, Unavailable, formed, is_converted, is_modulation, sees_tokens
+from benchmarks.gpu.forms import Form, Graphed, Unavailable, formed, is_converted, is_modulation, sees_tokens
 from benchmarks.gpu.hardware import Hardware
 from benchmarks.gpu.scale import FULL, TINY
+from fluxpool_inference.worker.graphs import Replay
 
 CPU = Hardware(torch.device("cpu"))
 

@@ -20,7 +20,7 @@ from pydantic_settings import (
 from fluxpool_inference import contract
 from fluxpool_inference.engine import EngineConfig, Pace, Quantize
 from fluxpool_inference.size import Size
-from fluxpool_inference.values import QUANTIZE_FORMS, AttentionBackend, CompileMode, OffloadMode
+from fluxpool_inference.values import QUANTIZE_FORMS, AttentionBackend, CompileMode, CudaGraphs, OffloadMode
 
 MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI
@@ -136,6 +136,10 @@ class ServeSettings(BaseSettings):
         default=None,
         description="directory for what was compiled, for the next start; compile in the cache directory if absent",
     )
+    cuda_graphs: CudaGraphs = Field(
+        default="off",
+        description="auto replays steps of the default size as CUDA graphs where that is measured to be faster",
+    )
     attention: AttentionBackend | Literal["auto"] = Field(
         default="auto", description="how attention is computed; auto takes the best that works on the device"
     )
@@ -250,6 +254,8 @@ class ServeSettings(BaseSettings):
             raise ValueError(f"quantize is {self.quantize}, for which compile must be blocks")
         if self.offload == "group" and (self.compile != "off" or self.quantize.form != "none"):
             raise ValueError("offload is group, for which compile must be off and quantize none")
+        if self.offload == "group" and self.cuda_graphs != "off":
+            raise ValueError("offload is group, for which cuda_graphs must be off")
         if self.admin_token and self.admin_token_file:
             raise ValueError("admin_token and admin_token_file exclude each other")
         return self
@@ -306,6 +312,7 @@ class ServeSettings(BaseSettings):
             quantize=self.quantize,
             compile=self.compile,
             compile_cache=self._compile_cache,
+            cuda_graphs=self.cuda_graphs,
             offload=self.offload,
             attention=self.attention,
             tf32=self.tf32,

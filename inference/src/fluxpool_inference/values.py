@@ -15,6 +15,7 @@ QUANTIZE_FORMS: tuple[QuantizeForm, ...] = get_args(QuantizeForm)
 AttentionBackend = Literal["native", "cudnn", "flash2", "flash3", "sage"]
 CompileMode = Literal["off", "blocks"]
 OffloadMode = Literal["none", "text", "group"]
+CudaGraphs = Literal["off", "auto"]
 
 LATENT_MULTIPLE = 16
 """Width and height are multiples of this: the VAE divides by 8, the transformer packs latents 2 x 2."""
@@ -50,6 +51,18 @@ class StartError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class TooLarge(Exception):  # noqa: N818 - an answer to the client, not a fault
+    """No image of this size can be made: the device's memory does not hold one. Another server's may.
+
+    Attributes:
+        problem: Completes a sentence that begins with the size's name; says what is possible.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"size {problem}")
+        self.problem = problem
 
 
 class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
@@ -159,6 +172,7 @@ class EngineConfig:
         quantize: See `Quantize`.
         compile: Whether the transformer's blocks are compiled.
         compile_cache: Directory of what was compiled; None is torch's own, which does not survive a container.
+        cuda_graphs: Whether steps of the default size are replayed as CUDA graphs where that is faster.
         offload: What is kept in the host's memory: nothing, the text encoders, or the transformer's blocks as well.
         attention: By what attention is computed; `auto` is the best that works.
         tf32: Whether products of float32 may round their factors to 10 bits on a GPU.
@@ -194,6 +208,7 @@ class EngineConfig:
     quantize: Quantize = Quantize("none")
     compile: CompileMode = "off"
     compile_cache: str | None = None
+    cuda_graphs: CudaGraphs = "off"
     offload: OffloadMode = "none"
     attention: AttentionBackend | Literal["auto"] = "auto"
     tf32: bool = False
@@ -289,6 +304,7 @@ class Runtime:
         attention: By what attention is computed.
         quantize: As the option is written.
         compile: As configured.
+        cuda_graphs: As configured.
         offload: As configured.
         tf32: As configured.
         transformer_bytes: Of its weights, scales and all.
@@ -297,9 +313,31 @@ class Runtime:
     attention: AttentionBackend = "native"
     quantize: str = "none"
     compile: CompileMode = "off"
+    cuda_graphs: CudaGraphs = "off"
     offload: OffloadMode = "none"
     tf32: bool = False
     transformer_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTiming:
+    """What a CUDA graph is worth to steps of so many rows of the default size; median seconds of a step.
+
+    Attributes:
+        rows: Of the step.
+        captured_rows: Of the graph, up to which these are padded.
+        eager_seconds: Without it; None if it was not captured.
+        replay_seconds: With it; the same.
+        kept: Whether such steps are replayed.
+        problem: Why it was not captured; None if it was.
+    """
+
+    rows: int
+    captured_rows: int
+    eager_seconds: float | None = None
+    replay_seconds: float | None = None
+    kept: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

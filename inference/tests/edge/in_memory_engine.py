@@ -14,6 +14,7 @@ from fluxpool_inference.engine import (
     EngineConfig,
     EngineObserver,
     EngineStatus,
+    GraphTiming,
     ImageRequest,
     ModelInfo,
     RawImage,
@@ -23,7 +24,9 @@ from fluxpool_inference.engine import (
     Stage,
     Ticket,
     Timings,
+    TooLarge,
     Utilization,
+    WorkerMemory,
     WorkerState,
     WorkerStatus,
 )
@@ -92,7 +95,7 @@ class InMemoryTicket:
 
 
 class InMemoryEngine(Engine):
-    """Tests set its public attributes up to `worker_deaths`, and read the others."""
+    """Tests set its public attributes up to `worker_graphs`, and read the others."""
 
     def __init__(self, config: EngineConfig, observer: EngineObserver) -> None:
         self.gate = asyncio.Event()
@@ -100,10 +103,12 @@ class InMemoryEngine(Engine):
         self.step_seconds = 0.0
         self.failing_seeds: set[int] = set()
         self.held_seeds: set[int] = set()
-        self.rejection: Rejected | None = None
+        self.rejection: Rejected | TooLarge | None = None
         self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
         self.worker_state = WorkerState.STARTING
         self.worker_deaths = 0
+        self.worker_memory: WorkerMemory | None = None
+        self.worker_graphs: tuple[GraphTiming, ...] = ()
         self.config = config
         self.observer = observer
         self.tickets: list[InMemoryTicket] = []
@@ -134,6 +139,8 @@ class InMemoryEngine(Engine):
         rejection = self.rejection
         if self._draining:
             rejection = Rejected(RejectReason.DRAINING, 1, "draining")
+        if isinstance(rejection, TooLarge):
+            raise rejection
         if rejection:
             self.observer.rejected(rejection.reason, len(requests), WORK_SECONDS * len(requests), first_attempt)
             raise rejection
@@ -179,6 +186,8 @@ class InMemoryEngine(Engine):
             problem="it exited with code 4" if self.worker_deaths else None,
             in_flight=in_flight,
             remaining_work_seconds=in_flight * WORK_SECONDS,
+            memory=self.worker_memory,
+            graphs=self.worker_graphs,
         )
 
     async def set_batch_size(self, rows: int) -> int:

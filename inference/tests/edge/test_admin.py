@@ -5,7 +5,7 @@ import pytest
 from edge_client import ADMIN_TOKEN, Client, make_client
 
 from fluxpool_inference.edge import build_edge
-from fluxpool_inference.engine import BucketCost, Pace, StartError
+from fluxpool_inference.engine import BucketCost, GraphTiming, Pace, StartError, WorkerMemory
 from fluxpool_inference.settings import ServeSettings
 
 
@@ -53,6 +53,7 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
             "attention": "native",
             "quantize": "none",
             "compile": "off",
+            "cuda_graphs": "off",
             "offload": "none",
             "tf32": False,
             "transformer_bytes": 0,
@@ -68,9 +69,35 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
                 "problem": "it exited with code 4",
                 "in_flight": 0,
                 "remaining_work_seconds": 0.0,
+                "memory": None,
+                "graphs": [],
             }
         ],
     }
+
+
+async def test_the_status_says_what_memory_holds_and_which_graphs_are_kept(client: Client) -> None:
+    client.engine.worker_memory = WorkerMemory(8 * 10**9, 10**7, 0, 10**9, 10**8, 3 * 10**9, 7, 1024 * 1024)
+    client.engine.worker_graphs = (
+        GraphTiming(1, 1, 0.1, 0.09, kept=True),
+        GraphTiming(2, 2, problem="operation not permitted when stream is capturing"),
+    )
+    (worker,) = (await client.admin.get("/admin/status")).json()["workers"]
+    assert worker["memory"] == {
+        "room_bytes": 8 * 10**9,
+        "in_flight_bytes": 10**7,
+        "step_fixed_bytes": 0,
+        "step_row_bytes": 10**9,
+        "encode_bytes": 10**8,
+        "decode_bytes": 3 * 10**9,
+        "rows": 7,
+        "largest_pixels": 1024 * 1024,
+    }
+    assert [(graph["rows"], graph["eager_seconds"], graph["kept"]) for graph in worker["graphs"]] == [
+        (1, 0.1, True),
+        (2, None, False),
+    ]
+    assert worker["graphs"][1]["problem"] == "operation not permitted when stream is capturing"
 
 
 async def test_the_status_says_paced_and_draining() -> None:

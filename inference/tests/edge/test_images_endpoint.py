@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from waiting import until
 
-from fluxpool_inference.engine import Rejected, RejectReason
+from fluxpool_inference.engine import Rejected, RejectReason, TooLarge
 from fluxpool_inference.http import body as body_module
 from fluxpool_inference.http.replies import http_error
 from fluxpool_inference.values import ModelInfo, TrueCfg
@@ -263,6 +263,18 @@ async def test_a_guidance_scale_for_a_model_without_guidance_is_a_400(client: Cl
     assert found["param"] == "guidance_scale"
     assert "no guidance embedding" in str(found["message"])
     assert (await client.generate()).status_code == 200
+
+
+async def test_a_size_that_memory_does_not_hold_is_a_400_that_says_which_is_possible(client: Client) -> None:
+    client.engine.rejection = TooLarge("must have at most 65536 pixels, and is 2048x2048")
+    response = await client.generate()
+    assert error(response, 400) == {
+        "message": "'size' must have at most 65536 pixels, and is 2048x2048.",
+        "type": "invalid_request_error",
+        "param": "size",
+        "code": "size_too_large",
+    }
+    assert await client.value("fluxpool_rejected_total", reason="invalid_request") == 1
 
 
 async def test_another_model_is_a_404(client: Client) -> None:

@@ -1,9 +1,10 @@
 """`python -m fake_worker DESCRIPTOR`: a worker process as it is, but for a model that needs no torch.
 
-The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, a `device_uuid`, and with
-`calibrated_at` which share of the true step times its calibration says; each start adds its process id to `starts`. A
-file `start` says what becomes of the next starts, one line each: `refused`, `death`, `exit`, `hang`, `ok`. Where there
-are several workers, each has a file of its own: `start.0`, `start.1`, …
+The configured model is a folder. Its `model.json` sets fields of the `FakeModel`, a `device_uuid`, with `calibrated_at`
+which share of the true step times its calibration says, and with `room_bytes` the room of a device on which a step
+takes 10 bytes per token, decoding 10 per pixel, and an image in flight 1 per token; each start adds its process id to
+`starts`. A file `start` says what becomes of the next starts, one line each: `refused`, `death`, `exit`, `hang`, `ok`.
+Where there are several workers, each has a file of its own: `start.0`, `start.1`, …
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from fake_model import INFO, FakeModel
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve
+from fluxpool_inference.scheduling.memory import Memory, PeakLine
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import __main__ as worker
 from fluxpool_inference.worker.pacing import Clock
@@ -38,6 +40,7 @@ def start(config: EngineConfig, stages: Stages) -> Any:
     options = json.loads((home / "model.json").read_text())
     device_uuid = options.pop("device_uuid", None)
     calibrated_at = options.pop("calibrated_at", 1.0)
+    room_bytes = options.pop("room_bytes", None)
     info = dataclasses.replace(INFO, name=config.model, guidance_embeds=options.pop("guidance_embeds", True))
     model = FakeModel(Clock(), info, **options)
     bucket = Bucket.of_size(config.default_width, config.default_height, info.max_sequence_length)
@@ -49,7 +52,10 @@ def start(config: EngineConfig, stages: Stages) -> Any:
         decode_seconds=model.decode_seconds,
         pace=config.pace,
     )
-    warm = WarmUp(calibration, None)
+    memory = None
+    if room_bytes is not None:
+        memory = Memory(bucket, PeakLine(0.0, 10.0), 0, 10 * bucket.pixels, 1.0, 1.0, room_bytes=room_bytes)
+    warm = WarmUp(calibration, None, memory=memory)
     return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid)
 
 

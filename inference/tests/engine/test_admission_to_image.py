@@ -17,6 +17,7 @@ from fluxpool_inference.engine import (
     RejectReason,
     RequestFailed,
     Stage,
+    TooLarge,
     WorkerState,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -132,6 +133,29 @@ async def test_want_of_memory_lowers_the_rows_that_admission_counts_on(make: Mak
     tickets = await bed.engine.admit([image(seed=seed, steps=6) for seed in range(4)])
     await asyncio.gather(*(pixels_of(ticket) for ticket in tickets))
     assert bed.lane.serving.limits(Bucket.of(image(), INFO.max_sequence_length)) == 2
+
+
+async def test_a_size_of_which_memory_does_not_hold_one_image_is_refused_and_the_others_are_made(make: Make) -> None:
+    bed = make({"room_bytes": 100_000})  # decoding takes 10 bytes per pixel
+    await bed.engine.start()
+    with pytest.raises(TooLarge, match=r"is 128x128 with 16384: it takes 0\.0 GB") as raised:
+        await bed.engine.admit([image(width=128, height=128)])
+    assert raised.value.problem.startswith("must have at most 9984 pixels (width x height)")
+    (await bed.engine.generate(image(width=96, height=96))).release()
+    bed.assert_nothing_in_flight()
+    assert bed.facts.rejections == []
+
+
+async def test_forecasts_count_on_the_rows_that_fit_and_the_status_says_what_does(make: Make) -> None:
+    bed = make({"room_bytes": 45_000}, batch_size=8)
+    await bed.engine.start()
+    worker = bed.engine.status().workers[0]
+    bucket = Bucket.of(image(), INFO.max_sequence_length)
+    assert worker.memory is not None
+    assert (worker.memory.rows, worker.memory.step_row_bytes) == (4500 // bucket.tokens, 10 * bucket.tokens)
+    assert worker.memory.decode_bytes == 40960
+    assert worker.memory.largest_pixels >= 64 * 64
+    assert bed.lane.serving.limits(bucket) == 8, "the batch size is less"
 
 
 async def test_a_prompt_said_twice_is_encoded_once(bed: Bed) -> None:

@@ -36,12 +36,24 @@ from fluxpool_inference.ipc.messages import (
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
-from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Pace, Priority, StartFailure, TrueCfg
+from fluxpool_inference.scheduling.memory import Memory, PeakLine
+from fluxpool_inference.values import (
+    EngineConfig,
+    GraphTiming,
+    ImageRequest,
+    ModelInfo,
+    Pace,
+    Priority,
+    StartFailure,
+    TrueCfg,
+)
 
 BUCKET = Bucket(4, 6, 32)
 REQUEST = ImageRequest('"quotes", \0 nul\nand 🐴', 96, 64, 4, 3.5, 2**64 - 1, priority=Priority.LOW)
 INFO = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "bfloat16", "cuda:0", 12_000_000_000)
 CALIBRATION = Calibration(TransformerShape(64, 2), BUCKET, StepCurve(0.1, 1e-9), 0.25, 0.5, Pace(0.1, 0.2))
+MEMORY = Memory(BUCKET, PeakLine(1.5, 2.5), 1000, 2000, 128.0, 8192.0, tile_pixels=1024, room_bytes=10**11)
+GRAPHS = (GraphTiming(1, 1, 0.5, 0.25, kept=True), GraphTiming(2, 2, problem="no"))
 TO: list[ToWorker] = [
     Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64)),
     Configure(EngineConfig("m")),
@@ -51,7 +63,7 @@ TO: list[ToWorker] = [
     SetBatchSize(3),
 ]
 FROM: list[FromWorker] = [
-    Ready(INFO, CALIBRATION, 4, "GPU-1", {"load": 1.5}),
+    Ready(INFO, CALIBRATION, 4, "GPU-1", {"load": 1.5}, memory=MEMORY, graphs=GRAPHS),
     Ready(
         dataclasses.replace(INFO, default_guidance=None), dataclasses.replace(CALIBRATION, pace=None), None, None, {}
     ),

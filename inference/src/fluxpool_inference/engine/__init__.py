@@ -10,12 +10,14 @@ from fluxpool_inference.engine.types import (
     EngineStatus,
     Stage,
     Utilization,
+    WorkerMemory,
     WorkerState,
     WorkerStatus,
 )
 from fluxpool_inference.values import (
     LATENT_MULTIPLE,
     EngineConfig,
+    GraphTiming,
     ImageRequest,
     ModelInfo,
     Pace,
@@ -28,6 +30,7 @@ from fluxpool_inference.values import (
     StartError,
     StartFailure,
     Timings,
+    TooLarge,
     TrueCfg,
 )
 
@@ -39,6 +42,7 @@ __all__ = [
     "EngineConfig",
     "EngineObserver",
     "EngineStatus",
+    "GraphTiming",
     "ImageRequest",
     "ModelInfo",
     "Pace",
@@ -54,8 +58,10 @@ __all__ = [
     "StartFailure",
     "Ticket",
     "Timings",
+    "TooLarge",
     "TrueCfg",
     "Utilization",
+    "WorkerMemory",
     "WorkerState",
     "WorkerStatus",
 ]

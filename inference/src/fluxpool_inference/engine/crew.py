@@ -19,7 +19,9 @@ from fluxpool_inference.engine.serving import Loaded
 from fluxpool_inference.engine.supervisor import Events
 from fluxpool_inference.engine.types import EngineObserver, WorkerState
 from fluxpool_inference.ipc.messages import Failed, Finished, FromWorker, Ready, SetBatchSize
+from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import choose, order
+from fluxpool_inference.scheduling.memory import too_large
 from fluxpool_inference.scheduling.placement import Waiting, place, relieve
 from fluxpool_inference.values import EngineConfig, StartError
 
@@ -83,6 +85,11 @@ class Crew:
     def place(self, works: Sequence[float]) -> list[int]:
         """The workers of new images of so much work each. At least one must be ready."""
         return place(works, {lane.index: self._load(lane) for lane in self.ready})
+
+    def too_large(self, bucket: Bucket) -> str | None:
+        """Why no image of this size can be made; see `memory.too_large`. All that serve must hold it: images move."""
+        memories = (lane.serving.memory for lane in self.ready)
+        return next((why for memory in memories if memory and (why := too_large(memory, bucket))), None)
 
     def submit(self, entry: Entry) -> None:
         """Have an image made that was put into the ledger."""

@@ -37,6 +37,7 @@ from fluxpool_inference.values import (
     RejectReason,
     StartError,
     StartFailure,
+    TooLarge,
 )
 
 _MESSAGES = {
@@ -104,6 +105,7 @@ class Engine:
 
         Raises:
             Rejected: With the reason, and when to try again.
+            TooLarge: The device's memory does not hold one image of this size.
             ValueError: A guidance scale for a model without guidance embedding.
         """
         loaded = self._loaded
@@ -112,6 +114,9 @@ class Engine:
             raise self._rejection(Refusal(reason, 0.0), len(requests), 0.0, first_attempt=first_attempt)
         if not loaded.model.guidance_embeds and any(request.guidance is not None for request in requests):
             raise ValueError("this model has no guidance embedding: a guidance scale has no effect on it")
+        for bucket in {Bucket.of(request, loaded.model.max_sequence_length) for request in requests}:
+            if problem := self._crew.too_large(bucket):
+                raise TooLarge(problem)
         entries = self._entries(loaded, requests, deadline_seconds)
         if refused := self._refusal(entries, deadline_seconds):
             work = sum(entry.work_seconds for entry in entries)
@@ -124,7 +129,10 @@ class Engine:
         return [EntryTicket(entry, self._cancel) for entry in entries]
 
     async def generate(self, request: ImageRequest) -> RawImage:
-        """Admit one image and wait for it. Raises Rejected, RequestFailed. Cancelling the task cancels the row."""
+        """Admit one image and wait for it. Cancelling the task cancels the row.
+
+        Raises Rejected, TooLarge, RequestFailed.
+        """
         (ticket,) = await self.admit([request])
         return await ticket.result()
 

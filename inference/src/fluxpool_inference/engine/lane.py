@@ -11,7 +11,7 @@ from fluxpool_inference.engine.process import environment_of
 from fluxpool_inference.engine.serving import Serving
 from fluxpool_inference.engine.supervisor import Events, Supervisor
 from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry, processor_name
-from fluxpool_inference.engine.types import EngineObserver, WorkerState, WorkerStatus
+from fluxpool_inference.engine.types import EngineObserver, WorkerMemory, WorkerState, WorkerStatus
 from fluxpool_inference.engine.watchdog import Watchdog
 from fluxpool_inference.ipc.messages import Cancel, Ready, Submit
 from fluxpool_inference.scheduling.choice import DeadlineQueue
@@ -114,6 +114,7 @@ class Lane:
     def forecast(self, offered: Iterable[Entry]) -> Forecast:
         """When what it has, and what is offered (most urgent first), will start and end there."""
         serving = self.serving
+        self._keep()
         elapsed = time.monotonic() - serving.progress.last_report
         return forecast(self.unfinished, offered, serving.costs, serving.limits, elapsed)
 
@@ -124,6 +125,7 @@ class Lane:
     def longest_expected_seconds(self) -> float:
         """The longest that anything should take which the worker may be doing now."""
         costs, limits = self.serving.costs, self.serving.limits
+        self._keep()
         kinds = {(entry.bucket, entry.rows) for entry in self.unfinished}
         return max(
             (
@@ -138,6 +140,11 @@ class Lane:
             default=0.0,
         )
 
+    def _keep(self) -> None:
+        """Count what images keep on the device, as the worker does."""
+        encoded = (entry for entry in self.unfinished if entry.encoded)
+        self.serving.limits.keeps(entry.bucket for entry in encoded for _ in range(entry.rows))
+
     def status(self, unit: Calibration | None) -> WorkerStatus:
         """For `/admin/status` and metrics; `unit` is None before anything was loaded."""
         supervisor = self.supervisor
@@ -150,4 +157,23 @@ class Lane:
             problem=supervisor.problem,
             in_flight=len(self.unfinished),
             remaining_work_seconds=self.load(unit) if unit else 0.0,
+            memory=self._memory_status(),
+            graphs=self._serving.graphs if self._serving else (),
+        )
+
+    def _memory_status(self) -> WorkerMemory | None:
+        serving = self._serving
+        if serving is None or serving.memory is None:
+            return None
+        self._keep()
+        memory, bucket = serving.memory, serving.memory.reference
+        return WorkerMemory(
+            room_bytes=memory.room_bytes,
+            in_flight_bytes=round(serving.limits.in_flight_bytes),
+            step_fixed_bytes=round(memory.step.fixed_bytes),
+            step_row_bytes=round(memory.step.token_bytes * bucket.tokens),
+            encode_bytes=memory.encode_bytes,
+            decode_bytes=memory.decode_bytes,
+            rows=memory.rows(bucket, serving.limits.in_flight_bytes),
+            largest_pixels=memory.largest_pixels(bucket.text_tokens),
         )

@@ -34,5 +34,7 @@ class Serving:
         observer: EngineObserver,
     ) -> None:
         self.costs = OnlineCosts.resumed(ready.calibration, known) if known else OnlineCosts(ready.calibration)
-        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held)
+        self.memory = ready.memory
+        self.graphs = ready.graphs
+        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held, ready.memory)
         self.progress = Progress(ledger, worker, costs=self.costs, limits=self.limits, meter=meter, observer=observer)

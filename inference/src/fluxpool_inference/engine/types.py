@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from fluxpool_inference.values import ModelInfo, Pace, RejectReason
+from fluxpool_inference.values import GraphTiming, ModelInfo, Pace, RejectReason
 
 
 class Stage(StrEnum):
@@ -38,6 +38,31 @@ class BucketCost:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerMemory:
+    """What fits into one worker's device, in bytes beyond what rests there; of the default size where not said.
+
+    Attributes:
+        room_bytes: Free while nothing is in flight, but for a reserve.
+        in_flight_bytes: What images in flight keep there between their steps.
+        step_fixed_bytes: Peak of a step over r rows: this + step_row_bytes * r.
+        step_row_bytes: See there.
+        encode_bytes: Peak of encoding as many prompts as ever share a forward.
+        decode_bytes: Peak of decoding one image.
+        rows: That fit into a step now.
+        largest_pixels: Of the largest image that can be made; larger ones are refused.
+    """
+
+    room_bytes: int
+    in_flight_bytes: int
+    step_fixed_bytes: int
+    step_row_bytes: int
+    encode_bytes: int
+    decode_bytes: int
+    rows: int
+    largest_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """One worker.
 
@@ -50,6 +75,8 @@ class WorkerStatus:
         problem: Why the last of them did; None if none has.
         in_flight: Images that it has to make.
         remaining_work_seconds: Of those.
+        memory: None where the device's memory is not measured (a CPU), and before it was.
+        graphs: What CUDA graphs are worth to it; empty without.
     """
 
     index: int
@@ -60,6 +87,8 @@ class WorkerStatus:
     problem: str | None = None
     in_flight: int = 0
     remaining_work_seconds: float = 0.0
+    memory: WorkerMemory | None = None
+    graphs: tuple[GraphTiming, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from fluxpool_inference.encode import Encoder
-from fluxpool_inference.engine import Engine, Rejected, RejectReason, RequestFailed, Ticket
+from fluxpool_inference.engine import Engine, Rejected, RejectReason, RequestFailed, Ticket, TooLarge
 from fluxpool_inference.errors import (
     ApiError,
     ClientGoneError,
@@ -136,6 +136,9 @@ class Images:
             )
         except Rejected as rejected:
             raise _refusal(rejected) from None
+        except TooLarge as too_large:
+            self._metrics.invalid_request()
+            raise InvalidRequestError(f"'size' {too_large.problem}.", param="size", code="size_too_large") from None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._finish(ticket, generation)) for ticket in tickets]

@@ -17,7 +17,8 @@ from pydantic import Field, TypeAdapter
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration
-from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, StartFailure
+from fluxpool_inference.scheduling.memory import Memory
+from fluxpool_inference.values import EngineConfig, GraphTiming, ImageRequest, ModelInfo, StartFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Ready:
         rows_held: Rows of the default size that memory held at warm-up; None if it held all that were tried.
         device_uuid: The UUID of the GPU, or of the MIG slice of one, as CUDA says it; None on CPU.
         stages: Seconds of each stage of the start.
+        memory: What its device's memory holds; None where that is not measured.
+        graphs: What CUDA graphs are worth to it; empty without.
     """
 
     model: ModelInfo
@@ -72,6 +75,8 @@ class Ready:
     rows_held: int | None
     device_uuid: str | None
     stages: dict[str, float]
+    memory: Memory | None = None
+    graphs: tuple[GraphTiming, ...] = ()
     kind: Literal["ready"] = "ready"
 
 

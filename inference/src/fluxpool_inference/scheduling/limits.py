@@ -4,19 +4,33 @@ from collections.abc import Iterable
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration
+from fluxpool_inference.scheduling.memory import Memory
 
 
 class RowLimits:
-    """A `choice.RowLimit`: the least of the live batch size, the bucket's knee, and what memory held; at least 1.
+    """A `choice.RowLimit`: the least of the live batch size, the bucket's knee, and what memory holds; at least 1.
 
-    `rows_held` is what memory held of the calibration's bucket at warm-up, if not all that were tried.
+    Memory holds what `memory` predicts beside the images in flight, and no more than it was ever seen to hold.
+    `rows_held` is what it held of the calibration's bucket at warm-up, if not all that were tried.
+
+    Attributes:
+        batch_size: The live one.
+        in_flight_bytes: What images in flight keep on the device between their steps.
     """
 
-    def __init__(self, calibration: Calibration, batch_size: int, rows_held: int | None = None) -> None:
+    def __init__(
+        self,
+        calibration: Calibration,
+        batch_size: int,
+        rows_held: int | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self.batch_size = batch_size
+        self.in_flight_bytes = 0.0
         self._calibration = calibration
+        self._memory = memory
         self._knees: dict[Bucket, int] = {}
-        self._memory: dict[Bucket, int] = {}
+        self._held: dict[Bucket, int] = {}
         if rows_held is not None:
             self.lower(calibration.reference, rows_held)
 
@@ -25,11 +39,19 @@ class RowLimits:
         knee = self._knees.get(bucket)
         if knee is None:
             knee = self._knees[bucket] = self._calibration.curve(bucket).knee()
-        return min(self.batch_size, knee, self._memory.get(bucket, knee))
+        rows = min(self.batch_size, knee, self._held.get(bucket, knee))
+        if self._memory is not None:
+            rows = min(rows, self._memory.rows(bucket, self.in_flight_bytes))
+        return max(1, rows)
+
+    def keeps(self, buckets: Iterable[Bucket]) -> None:
+        """Rows of these buckets are in flight, each with latents and embeddings on the device."""
+        if self._memory is not None:
+            self.in_flight_bytes = sum(map(self._memory.image_bytes, buckets))
 
     def lower(self, bucket: Bucket, rows: int) -> None:
         """Remember that memory holds no more than `rows` rows of `bucket`."""
-        self._memory[bucket] = max(1, rows)
+        self._held[bucket] = max(1, rows)
 
 
 def draining_batch_size(batch_size: int, counted_on: Iterable[int]) -> int:

@@ -68,8 +68,8 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
     stages = Stages()
     stages.seconds["import"] = time.monotonic() - began
     started = start(config, stages)
-    calibration, rows_held = started.warm.calibration, started.warm.rows_held
-    limits = RowLimits(calibration, config.batch_size, rows_held)
+    warm = started.warm
+    limits = RowLimits(warm.calibration, config.batch_size, warm.rows_held, warm.memory)
     loop = DeviceLoop(
         started.model,
         limits,
@@ -77,9 +77,19 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
         inbox,
         pace=config.pace,
         prompt_cache_bytes=config.prompt_cache_bytes,
-        prompts_together=started.warm.prompts_together,
+        prompts_together=warm.prompts_together,
     )
-    link.send(Ready(started.model.info, calibration, rows_held, started.device_uuid, stages.seconds))
+    link.send(
+        Ready(
+            started.model.info,
+            warm.calibration,
+            warm.rows_held,
+            started.device_uuid,
+            stages.seconds,
+            memory=warm.memory,
+            graphs=warm.graphs,
+        )
+    )
     try:
         loop.run()
     except DeviceLostError:

@@ -19,8 +19,9 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import TransformerShape
-from fluxpool_inference.values import ImageRequest, ModelInfo
+from fluxpool_inference.values import LATENT_MULTIPLE, ImageRequest, ModelInfo
 from fluxpool_inference.worker import device as hardware
+from fluxpool_inference.worker.graphs import Graphs
 
 
 class NonFiniteError(Exception):
@@ -88,6 +89,11 @@ class Trajectory:
     true_cfg_scale: float = 1.0
     index: int = 0
 
+    @property
+    def latent_bytes(self) -> int:
+        """Of what is its own; its conditioning may be that of others too."""
+        return self.latents.nbytes
+
 
 class FluxModel:
     """A loaded model on one device. Belongs to one thread: tokenizers shared by threads give wrong lengths silently."""
@@ -107,6 +113,18 @@ class FluxModel:
             inner_dim=config.num_attention_heads * config.attention_head_dim,
             blocks=config.num_layers + config.num_single_layers,
         )
+
+    @property
+    def graphs(self) -> Graphs | None:
+        """What replays the transformer's forwards; None if nothing does."""
+        transformer = self._parts.transformer
+        return transformer if isinstance(transformer, Graphs) else None
+
+    @property
+    def tile_pixels(self) -> int | None:
+        """Of one tile, where images larger than that are decoded in tiles; else None."""
+        vae = self._parts.vae
+        return (LATENT_MULTIPLE // 2 * vae.tile_latent_min_size) ** 2 if vae.use_tiling else None
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str], text_tokens: int) -> list[Conditioning]:

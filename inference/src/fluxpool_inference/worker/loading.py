@@ -3,7 +3,8 @@
 diffusers and transformers initialise missing weights at random and say so in a warning; here that is an error.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fluxpool_inference.values import EngineConfig, ModelInfo, Runtime
 from fluxpool_inference.worker import attention, compilation, offload, quantize
 from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
 from fluxpool_inference.worker.flux import FluxModel, Parts
+from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 from fluxpool_inference.worker.stages import Stages
 
 _NAMED_KEYS = 5
@@ -26,8 +28,17 @@ _CLIP_VOCABULARY = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _T5_VOCABULARY = (("tokenizer.json",), ("spiece.model",))
 
 
-def load(config: EngineConfig, checkpoint: Checkpoint, device: torch.device, stages: Stages | None = None) -> FluxModel:
-    """All parts on `device`, as configured. Raises StartError that names the part, and its weights."""
+def load(
+    config: EngineConfig,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    stages: Stages | None = None,
+    capture: Callable[[], Capture] = CudaCapture,
+) -> FluxModel:
+    """All parts on `device`, as configured. Raises StartError that names the part, and its weights.
+
+    `capture` makes what captures graphs, if they are configured.
+    """
     directory = checkpoint.directory
     stages = stages or Stages()
     stages.total_bytes = sum(_file_bytes(config, directory, folder) for folder in _PARTS)
@@ -44,7 +55,10 @@ def load(config: EngineConfig, checkpoint: Checkpoint, device: torch.device, sta
     with stages.measure("load_vae"):
         vae = load.vae()
     parts = Parts(transformer, vae, clip, t5, clip_tokenizer, t5_tokenizer, checkpoint.scheduler)
-    return FluxModel(parts, _info(config, parts, device), device)
+    info = _info(config, parts, device)
+    if config.cuda_graphs != "off":
+        parts = replace(parts, transformer=Graphs(transformer, capture()))
+    return FluxModel(parts, info, device)
 
 
 class _Loader:
@@ -112,6 +126,7 @@ def _info(config: EngineConfig, parts: Parts, device: torch.device) -> ModelInfo
             attention=attention.use(parts.transformer, config, device),
             quantize=str(config.quantize),
             compile=config.compile,
+            cuda_graphs=config.cuda_graphs,
             offload=config.offload,
             tf32=config.tf32,
             transformer_bytes=quantize.resident_bytes(parts.transformer),

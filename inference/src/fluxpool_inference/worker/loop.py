@@ -171,6 +171,11 @@ class DeviceLoop:
             self._to_decode.remove(image)
         else:
             self._denoising.remove(image)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Count what images keep on the device between their steps, with the text of each of their rows."""
+        self._limits.keeps(image.bucket for image in self._images.values() if image.encoded for _ in range(image.rows))
 
     def _fail(self, image: Image, message: str) -> None:
         self._forget(image.number)
@@ -229,6 +234,7 @@ class DeviceLoop:
             return []
         image.trajectory = trajectory
         image.encoded = True
+        self._keep()
         return hits
 
     def _embedding(

@@ -1,17 +1,20 @@
 """From a configuration to a warm model: check, load, warm up. What goes wrong is a StartError with a sentence."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import diffusers
 import torch
 import transformers
 
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
-from fluxpool_inference.worker import checkpoint, compilation, device, loading, offload, quantize
+from fluxpool_inference.worker import checkpoint, compilation, device, graphs, loading, memory, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
+from fluxpool_inference.worker.graph_choice import GraphChoice, with_graphs
+from fluxpool_inference.worker.memory import Gauge
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.stages import Stages
+from fluxpool_inference.worker.trial import Trial
 from fluxpool_inference.worker.warm_up import WarmUp, first_steps, warm_up
 
 
@@ -29,11 +32,11 @@ def start(config: EngineConfig, stages: Stages) -> Started:
     torch.set_num_threads(config.threads or max(1, device.cpu_threads() // config.workers))
     _quieten_libraries()
     hardware = device.pick(config)
-    for check in (quantize.check, compilation.check, offload.check):
+    for check in (quantize.check, compilation.check, offload.check, graphs.check):
         check(config, hardware)
     device.set_precision(config)
     model = _load(config, hardware, stages)
-    warm = _warm_up(model, config, stages)
+    warm = _warm_up(model, config, stages, memory.gauge(hardware))
     return Started(model, warm, device.uuid(hardware))
 
 
@@ -59,20 +62,35 @@ def _load(config: EngineConfig, hardware: torch.device, stages: Stages) -> FluxM
         raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
 
 
-def _warm_up(model: FluxModel, config: EngineConfig, stages: Stages) -> WarmUp:
+def _warm_up(model: FluxModel, config: EngineConfig, stages: Stages, gauge: Gauge | None) -> WarmUp:
     size = f"{config.default_width}x{config.default_height}"
     try:
         if config.compile != "off":
             with stages.measure("compile"):
                 first_steps(model, config)
         with stages.measure("warm_up"):
-            return warm_up(model, config, Clock())
+            warm = warm_up(model, config, Clock())
+            return _measured(model, config, warm, gauge)
     except Exception as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"one image of the default size {size}") from error
         raise checkpoint.failure(
             f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}"
         ) from error
+
+
+def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge | None) -> WarmUp:
+    """With what steps take of memory, then with CUDA graphs, which keep some of it, then with what is left."""
+    trial = Trial(model, config)
+    held = None if gauge is None else memory.measure(trial, config, gauge, warm, model.tile_pixels)
+    if model.graphs is not None:
+        choice = GraphChoice(model.graphs, trial.step, model.recover, Clock())
+        warm = with_graphs(warm, choice, config.batch_size_max)
+    if gauge is None or held is None:
+        return warm
+    held = held.within(gauge.space(), config.prompt_cache_bytes)
+    memory.tell(held, config.max_pixels)
+    return replace(warm, memory=held)
 
 
 def _no_memory(what: str) -> StartError:

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, StepCurve
-from fluxpool_inference.values import EngineConfig, ImageRequest
+from fluxpool_inference.scheduling.memory import Memory
+from fluxpool_inference.values import EngineConfig, GraphTiming
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.text import prompts_together
+from fluxpool_inference.worker.trial import Trial
 
 _RUNS = 5
 _ENOUGH_SECONDS = 1.0
-_PROMPT = "a photograph of a lighthouse at dawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +29,32 @@ class WarmUp:
         calibration: What stages cost.
         rows_held: How many rows of the calibration's bucket memory held; None if it held all that were tried.
         prompts_together: See `text.prompts_together`.
+        memory: What fits; None where memory is not measured.
+        graphs: What was found of CUDA graphs; empty without.
     """
 
     calibration: Calibration
     rows_held: int | None
     prompts_together: int = 1
+    memory: Memory | None = None
+    graphs: tuple[GraphTiming, ...] = ()
+
+    def most_rows(self, batch_size_max: int) -> int:
+        """That a step may have, as far as memory is known to hold them."""
+        return batch_size_max if self.rows_held is None else min(self.rows_held, batch_size_max)
 
 
 def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
     """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
-    bucket = _default_bucket(model, config)
-    encode_seconds = _median(lambda: model.encode([_PROMPT], bucket.text_tokens), clock)
-    steps = _Steps(model, bucket)
+    trial = Trial(model, config)
+    encode_seconds = _median(partial(trial.encoding, 1), clock)
     samples: list[tuple[int, float]] = []
     rows_held = None
     for rows in WARM_ROWS:
         if rows > config.batch_size_max:
             break
         try:
-            samples.append((rows, _median(partial(steps.run, rows), clock)))
+            samples.append((rows, _median(partial(trial.step, rows), clock)))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
@@ -57,52 +64,33 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
     return WarmUp(
         Calibration(
             shape=model.shape,
-            reference=bucket,
+            reference=trial.bucket,
             step=StepCurve.fit(samples),
             encode_seconds=encode_seconds,
-            decode_seconds=_median(steps.decode, clock),
+            decode_seconds=_median(trial.decoding, clock),
             pace=config.pace,
         ),
         rows_held,
-        prompts_together(model, bucket.text_tokens, config.batch_size_max),
+        prompts_together(model, trial.bucket.text_tokens, config.batch_size_max),
     )
 
 
 def first_steps(model: Denoiser, config: EngineConfig) -> None:
     """Run a step of one row and one of two, between which compilers tell apart. Raises what the model raises."""
-    steps = _Steps(model, _default_bucket(model, config))
+    trial = Trial(model, config)
     for rows in range(1, min(2, config.batch_size_max) + 1):
-        steps.run(rows)
+        trial.step(rows)()
 
 
-def _default_bucket(model: Denoiser, config: EngineConfig) -> Bucket:
-    return Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
+def _median(ready: Callable[[], Callable[[], object]], clock: Clock) -> float:
+    """The median seconds of a few runs after one that does not count; fewer runs where each takes long.
 
-
-class _Steps:
-    """Images to run steps on: each begins anew for each run."""
-
-    def __init__(self, model: Denoiser, bucket: Bucket) -> None:
-        self._model = model
-        self._bucket = bucket
-        (self._conditioning,) = model.encode([_PROMPT], bucket.text_tokens)
-        width, height = 16 * bucket.width, 16 * bucket.height
-        self._request = ImageRequest(_PROMPT, width, height, steps=1, guidance=None, seed=0)
-
-    def run(self, rows: int) -> None:
-        begin = self._model.begin
-        images = [begin(self._request, self._bucket, self._conditioning) for _ in range(rows)]
-        self._model.step(self._bucket, images)
-
-    def decode(self) -> None:
-        self._model.decode(self._bucket, self._model.begin(self._request, self._bucket, self._conditioning))
-
-
-def _median(work: Callable[[], object], clock: Clock) -> float:
-    """The median seconds of a few runs after one that does not count; fewer runs where each takes long."""
-    work()
+    Each is made ready before it is timed.
+    """
+    ready()()
     seconds: list[float] = []
     while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+        work = ready()
         began = clock.now()
         work()
         seconds.append(clock.now() - began)

@@ -1,0 +1,141 @@
+"""Which CUDA graphs are kept: those by which steps are at least 3 % faster than without, measured one beside the other.
+
+Graphs are captured for 1, 2, 4 and 8 rows of the default size, as far as steps come to have so many. A graph takes all
+rows above the next smaller number; where the device computes as long as it launches or longer, the rows that are
+padded up to it may well be slower than alone. So each number of rows is measured, the largest first, and a graph serves
+down to the first that does not gain: fewer rows in the same graph gain less.
+"""
+
+import logging
+import statistics
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from typing import Final, Protocol
+
+from fluxpool_inference.scheduling.costs import WARM_ROWS, StepCurve
+from fluxpool_inference.values import GraphTiming
+from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.warm_up import WarmUp
+
+FASTER: Final = 0.97
+"""At most this share of the time without is worth a graph."""
+
+_LEAST_PAIRS = 3
+_PAIRS = 5
+_ENOUGH_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Replayable(Protocol):
+    """What is asked of `graphs.Graphs`; see there."""
+
+    def capturing(self) -> AbstractContextManager[None]: ...  # noqa: D102
+    def eagerly(self) -> AbstractContextManager[None]: ...  # noqa: D102
+    def keep(self, captured_rows: int, least_rows: int) -> None: ...  # noqa: D102
+    def drop(self, captured_rows: int) -> None: ...  # noqa: D102
+
+
+class GraphLossError(Exception):
+    """The device does not work any more after an attempt that failed."""
+
+
+class GraphChoice:
+    """Captures graphs, measures them, keeps those that are worth it.
+
+    Args:
+        graphs: Of the model that steps.
+        step: A step over so many rows, ready to run.
+        recover: Makes room on the device after an error; False if it is lost.
+        clock: To time by.
+    """
+
+    def __init__(
+        self, graphs: Replayable, step: Callable[[int], Callable[[], None]], recover: Callable[[], bool], clock: Clock
+    ) -> None:
+        self._graphs = graphs
+        self._step = step
+        self._recover = recover
+        self._clock = clock
+
+    def settle(self, most_rows: int) -> tuple[GraphTiming, ...]:
+        """What was found of each number of rows up to `most_rows`, fewest first.
+
+        What fails, be it for want of memory for steps with and without a graph at once, only means that there is no
+        such graph. Raises GraphLossError if it cost the device.
+        """
+        found: list[GraphTiming] = []
+        for captured, smaller in reversed([*zip(WARM_ROWS, (0, *WARM_ROWS), strict=False)]):
+            if smaller < most_rows:
+                found += self._settle(captured, range(min(captured, most_rows), smaller, -1))
+        for timing in found:
+            logger.info("cuda graph", extra={"fields": asdict(timing)})
+        return tuple(sorted(found, key=lambda timing: timing.rows))
+
+    def _settle(self, captured_rows: int, candidates: Iterable[int]) -> list[GraphTiming]:
+        found: list[GraphTiming] = []
+        problem = self._try(lambda: self._measure(captured_rows, candidates, found))
+        if problem is not None:
+            found = [GraphTiming(captured_rows, captured_rows, problem=problem)]
+        if kept := [timing.rows for timing in found if timing.kept]:
+            self._graphs.keep(captured_rows, min(kept))
+        else:
+            self._graphs.drop(captured_rows)
+        return found
+
+    def _measure(self, captured_rows: int, candidates: Iterable[int], found: list[GraphTiming]) -> None:
+        """Add to `found`, down to the first number of rows that is not worth it."""
+        with self._graphs.capturing():
+            self._step(captured_rows)()
+        for rows in candidates:
+            found.append(self._compare(rows, captured_rows))
+            if not found[-1].kept:
+                return
+
+    def _try(self, work: Callable[[], None]) -> str | None:
+        """Why something cannot be done; None if it was."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whatever a graph raises, steps run without
+            problem = next(iter(str(error).splitlines()), "") or type(error).__name__
+        else:
+            return None
+        # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
+        if not self._recover():
+            raise GraphLossError(problem)
+        return problem
+
+    def _compare(self, rows: int, captured_rows: int) -> GraphTiming:
+        eager: list[float] = []
+        replayed: list[float] = []
+        for pair in range(_PAIRS + 1):
+            if pair > _LEAST_PAIRS and sum(eager) + sum(replayed) > _ENOUGH_SECONDS:
+                break
+            with self._graphs.eagerly():
+                eager.append(self._seconds(rows))
+            replayed.append(self._seconds(rows))
+        # The first of each may load a kernel.
+        before, after = statistics.median(eager[1:]), statistics.median(replayed[1:])
+        return GraphTiming(rows, captured_rows, before, after, kept=after <= FASTER * before)
+
+    def _seconds(self, rows: int) -> float:
+        step = self._step(rows)
+        began = self._clock.now()
+        step()
+        return self._clock.now() - began
+
+
+def with_graphs(warm: WarmUp, choice: GraphChoice, batch_size_max: int) -> WarmUp:
+    """What a warm-up found, with CUDA graphs: steps cost what they take with those that were kept.
+
+    None is captured for more rows than steps have, which is the knee where that is the least bound.
+    """
+    calibration, most = warm.calibration, warm.most_rows(batch_size_max)
+    graphs = choice.settle(min(most, calibration.curve(calibration.reference).knee()))
+    before = calibration.step
+    seconds = {rows: before.fixed_seconds + before.per_row_seconds * rows for rows in WARM_ROWS if rows <= most}
+    for timing in graphs:
+        if timing.replay_seconds is not None and timing.kept and timing.rows in seconds:
+            seconds[timing.rows] = timing.replay_seconds
+    return replace(warm, calibration=replace(calibration, step=StepCurve.fit(seconds.items())), graphs=graphs)

@@ -1,0 +1,40 @@
+"""Images of the default size to try a model on."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.values import EngineConfig, ImageRequest
+from fluxpool_inference.worker.denoiser import Denoiser
+
+if TYPE_CHECKING:
+    from fluxpool_inference.worker.flux import Conditioning, Trajectory
+
+_PROMPT = "a photograph of a lighthouse at dawn"
+
+
+class Trial:
+    """Work on images that begin anew each time. What is returned is ready to run, so that it can be timed alone."""
+
+    def __init__(self, model: Denoiser, config: EngineConfig) -> None:
+        self.bucket = Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
+        self._model = model
+        self._request = ImageRequest(_PROMPT, config.default_width, config.default_height, 1, guidance=None, seed=0)
+        (self._conditioning,) = self.encoding(1)()
+
+    def encoding(self, prompts: int) -> "Callable[[], Sequence[Conditioning]]":
+        """So many prompts by one forward."""
+        return partial(self._model.encode, [_PROMPT] * prompts, self.bucket.text_tokens)
+
+    def image(self) -> "Trajectory":
+        """One image before its first step, of one."""
+        return self._model.begin(self._request, self.bucket, self._conditioning)
+
+    def step(self, rows: int) -> Callable[[], None]:
+        """A step over so many images."""
+        return partial(self._model.step, self.bucket, [self.image() for _ in range(rows)])
+
+    def decoding(self) -> Callable[[], memoryview]:
+        """Decoding of one image."""
+        return partial(self._model.decode, self.bucket, self.image())
