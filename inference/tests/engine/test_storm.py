@@ -63,7 +63,11 @@ class Chaos:
     def __init__(self, bed: Bed, seed: int) -> None:
         self._bed = bed
         self._random = random.Random(seed)
-        self.kills = 0
+        self._killed: set[int | None] = set()
+
+    @property
+    def kills(self) -> int:
+        return len(self._killed)
 
     async def run(self, until: float, between_seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -72,11 +76,11 @@ class Chaos:
             await self._bed.engine.set_batch_size(self._random.randint(1, 8))
             await asyncio.sleep(0.02)
             victim = self._random.choice(self._bed.engine.status().workers)
-            alive = victim.state is WorkerState.READY and len(self._bed.facts.finishes) > finished
-            if alive and loop.time() > next_kill:
+            alive = victim.state is WorkerState.READY and victim.pid not in self._killed  # whose end may not be told yet
+            if alive and len(self._bed.facts.finishes) > finished and loop.time() > next_kill:
                 finished, next_kill = len(self._bed.facts.finishes), loop.time() + between_seconds
                 self._bed.kill(victim.index)
-                self.kills += 1
+                self._killed.add(victim.pid)
 
 
 async def storm(bed: Bed, *, seconds: float, clients: int, between_kills_seconds: float, seed: int) -> None:
