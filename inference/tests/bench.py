@@ -47,6 +47,7 @@ class Bench:
         pace: Pace | None = None,
         prompt_cache_bytes: int = 2**20,
         prompts_together: int = 1,
+        decode_batch_size: int = 1,
     ) -> None:
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self.limits = RowLimits(NO_KNEE, batch_size)
@@ -58,6 +59,7 @@ class Bench:
             pace=pace,
             prompt_cache_bytes=prompt_cache_bytes,
             prompts_together=prompts_together,
+            decode_batch_size=decode_batch_size,
             clock=clock,
         )
         self.said: list[FromWorker] = []

@@ -59,6 +59,7 @@ class FakeModel:
     """`rows_held` is how many rows its memory holds at once. `steps` are the seeds of the rows of each forward.
 
     More than `exact_together` prompts in one encoding are encoded a little differently; `encodings` are their numbers.
+    `decoded` are the seeds of the images of each decoding.
     """
 
     clock: Clock
@@ -72,6 +73,7 @@ class FakeModel:
     steps: list[list[int]] = field(default_factory=list)
     encoded: list[str] = field(default_factory=list)
     encodings: list[int] = field(default_factory=list)
+    decoded: list[list[int]] = field(default_factory=list)
     exact_together: int = 8
     recoveries: int = 0
     _lost: bool = False
@@ -108,10 +110,12 @@ class FakeModel:
             self._work(0.0, f"step {row.index}", row.request.prompt)
         self.clock.sleep(seconds)
 
-    def decode(self, bucket: Bucket, trajectory: Path) -> memoryview:
-        request = trajectory.request
-        self._work(self.decode_seconds, "decode", request.prompt)
-        return memoryview(picture(request))
+    def decode(self, bucket: Bucket, images: Sequence[Path]) -> list[memoryview]:
+        self.decoded.append([image.request.seed for image in images])
+        for image in images:
+            self._work(0.0, "decode", image.request.prompt)
+        self.clock.sleep(self.decode_seconds)
+        return [memoryview(picture(image.request)) for image in images]
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError)

@@ -179,6 +179,8 @@ def _our_options(setup: Setup, port: int) -> dict[str, str]:
         "TORCH_THREADS": setup.threads,
         "MAX_SEQUENCE_LENGTH": TEXT_TOKENS,
         "BATCH_SIZE": setup.rows,
+        "DECODE_BATCH_SIZE": setup.rows,  # as the peers' pipelines decode
+        "KNEE_GAIN": 0,  # as many rows as the peers have
         "DEFAULT_SIZE": "64x64",
         "MIN_SIDE": 64,
         "MAX_PIXELS": 1024 * 1024,

@@ -25,7 +25,7 @@ class Decode:
         bucket = bench.bucket("dev", self.side)
         image = bench.begin(subject, self.side, steps=1)
         bench.hardware.forget_peak()
-        times = bench.hardware.time(lambda: subject.flux.decode(bucket, image))
+        times = bench.hardware.time(lambda: subject.flux.decode(bucket, [image]))
         tflop = bench.flops.decode(self.side)
         return {
             "width": self.side,

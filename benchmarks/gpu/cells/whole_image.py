@@ -58,4 +58,4 @@ class WholeImage:
         image = bench.begin(subject, self.side, steps=steps)
         for _ in range(steps):
             subject.flux.step(bucket, [image])
-        subject.flux.decode(bucket, image)
+        subject.flux.decode(bucket, [image])

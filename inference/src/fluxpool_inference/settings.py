@@ -170,6 +170,20 @@ class ServeSettings(BaseSettings):
     )
     batch_size_min: int = Field(default=1, ge=1, description="least batch size that the admin port accepts")
     batch_size_max: int = Field(default=64, ge=1, le=256, description="largest batch size that the admin port accepts")
+    knee_gain: float = Field(
+        default=0.03,
+        ge=0,
+        lt=1,
+        description="steps grow no larger than where one more row lowers the time per row by this share; 0 is as many"
+        " rows as the batch size allows, for a little more throughput and a longer time of each image",
+    )
+    decode_batch_size: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="images of one size decoded by one call; above 1 small images take less time, and more memory, and"
+        " are rounded in other places than alone",
+    )
     max_queue_seconds: float = Field(
         default=30, gt=0, le=3600, description="longest estimated wait, in seconds, at which a request is admitted"
     )
@@ -299,6 +313,8 @@ class ServeSettings(BaseSettings):
             batch_size=self.batch_size,
             batch_size_min=self.batch_size_min,
             batch_size_max=self.batch_size_max,
+            knee_gain=self.knee_gain,
+            decode_batch_size=self.decode_batch_size,
             max_steps=self.max_steps,
             max_images=self.max_images,
             max_pixels=self.max_pixels,

@@ -159,6 +159,8 @@ class EngineConfig:
         batch_size: Rows per denoising step at start.
         batch_size_min: Lower bound of `Engine.set_batch_size`.
         batch_size_max: Upper bound of `Engine.set_batch_size`.
+        knee_gain: What one more row of a step must lower the time per row by, as a share; see `StepCurve.knee`.
+        decode_batch_size: Images decoded by one call at most.
         max_steps: Most steps of one image that the edge lets through.
         max_images: Most images of one HTTP request that the edge lets through.
         max_pixels: Most pixels of one image that the edge lets through.
@@ -195,6 +197,8 @@ class EngineConfig:
     batch_size: int = 8
     batch_size_min: int = 1
     batch_size_max: int = 32
+    knee_gain: float = 0.03
+    decode_batch_size: int = 1
     max_steps: int = 50
     max_images: int = 4
     max_pixels: int = 2_097_152

@@ -76,7 +76,9 @@ class Chaos:
             await self._bed.engine.set_batch_size(self._random.randint(1, 8))
             await asyncio.sleep(0.02)
             victim = self._random.choice(self._bed.engine.status().workers)
-            alive = victim.state is WorkerState.READY and victim.pid not in self._killed  # whose end may not be told yet
+            alive = (
+                victim.state is WorkerState.READY and victim.pid not in self._killed
+            )  # whose end may not be told yet
             if alive and len(self._bed.facts.finishes) > finished and loop.time() > next_kill:
                 finished, next_kill = len(self._bed.facts.finishes), loop.time() + between_seconds
                 self._bed.kill(victim.index)

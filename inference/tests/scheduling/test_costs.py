@@ -6,6 +6,7 @@ from scheduling_values import FLUX, SMALL, TALL, WIDE, calibration
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import (
     KNEE_GAIN,
+    MOST_ROWS,
     WARM_ROWS,
     Calibration,
     Known,
@@ -60,6 +61,12 @@ def test_a_compute_bound_size_has_its_knee_at_one_row_and_an_overhead_bound_one_
     assert StepCurve(0.004, 0.094).knee() == 1
     assert StepCurve(0.2, 0.05).knee() == 10  # 1 more row: 0.2 / 11 = 0.018 of 0.0702, 2.6 %; before, 3.1 %
     assert StepCurve(0.0, 1.0).knee() == 1
+
+
+def test_a_lower_gain_moves_the_knee_and_none_leaves_it_to_the_batch_size() -> None:
+    curve = StepCurve(0.013, 0.0196)
+    assert [curve.knee(gain) for gain in (0.03, 0.01, 0.0)] == [4, 8, MOST_ROWS]
+    assert StepCurve(0.0, 1.0).knee(0.0) == MOST_ROWS
 
 
 @given(fixed=st.floats(0, 100), per_row=st.floats(1e-3, 10))

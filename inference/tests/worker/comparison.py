@@ -59,9 +59,10 @@ class Recorder:
     def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
         self._model.step(bucket, images, one_by_one=one_by_one)
 
-    def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
-        self.made.append((self._requests.pop(id(trajectory)), trajectory.latents))
-        return self._model.decode(bucket, trajectory)
+    def decode(self, bucket: Bucket, images: Sequence[Trajectory]) -> list[memoryview]:
+        pixels = self._model.decode(bucket, images)
+        self.made += [(self._requests.pop(id(image)), image.latents) for image in images]
+        return pixels
 
 
 @dataclass

@@ -15,7 +15,7 @@ from fluxpool_inference.worker.flux import FluxModel
 def pixels(model: FluxModel, request: ImageRequest) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
     bucket = Bucket.of(request, TEXT_TOKENS)
     (text,) = model.encode([request.prompt], TEXT_TOKENS)
-    return np.asarray(model.decode(bucket, model.begin(request, bucket, text))).astype(int)
+    return np.asarray(model.decode(bucket, [model.begin(request, bucket, text)])[0]).astype(int)
 
 
 def test_channels_last_changes_a_rounding_at_most(dev_model: Path, dev: Comparison) -> None:

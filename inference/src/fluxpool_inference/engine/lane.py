@@ -76,6 +76,7 @@ class Lane:
             ready,
             known,
             batch_size=batch_size,
+            knee_gain=place.config().knee_gain,
             ledger=place.ledger,
             meter=self.meter,
             observer=place.observer,

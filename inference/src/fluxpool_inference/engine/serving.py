@@ -29,6 +29,7 @@ class Serving:
         known: Known | None,
         *,
         batch_size: int,
+        knee_gain: float,
         ledger: Ledger,
         meter: BusyMeter,
         observer: EngineObserver,
@@ -36,5 +37,5 @@ class Serving:
         self.costs = OnlineCosts.resumed(ready.calibration, known) if known else OnlineCosts(ready.calibration)
         self.memory = ready.memory
         self.graphs = ready.graphs
-        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held, ready.memory)
+        self.limits = RowLimits(ready.calibration, batch_size, ready.rows_held, ready.memory, knee_gain)
         self.progress = Progress(ledger, worker, costs=self.costs, limits=self.limits, meter=meter, observer=observer)

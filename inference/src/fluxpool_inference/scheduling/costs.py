@@ -17,7 +17,9 @@ WARM_ROWS = (1, 2, 4, 8)
 """The numbers of rows whose steps are measured at warm-up."""
 
 KNEE_GAIN = 0.03
-"""One more row is worth it while it lowers the time per row by more than this share."""
+"""One more row is worth it while it lowers the time per row by more than this share, unless configured otherwise."""
+MOST_ROWS = 256
+"""Of a step, whatever its knee."""
 
 _LEARNING_RATE = 0.1
 _FACTOR_RANGE = (0.1, 10.0)
@@ -51,14 +53,14 @@ class StepCurve:
         through_zero = sum(w * rows * seconds for rows, seconds, w in points) / sum(w * r * r for r, _, w in points)
         return cls(0.0, through_zero)
 
-    def knee(self) -> int:
-        """The smallest number of rows from which one more lowers t(b) / b by at most `KNEE_GAIN`.
+    def knee(self, gain: float = KNEE_GAIN) -> int:
+        """The smallest number of rows from which one more lowers t(b) / b by at most the share `gain`; at 0, the most.
 
         From b to b + 1 rows, a/b + c falls to a/(b + 1) + c: by the share a / ((b + 1) (a + c b)).
         """
         a, c = self.fixed_seconds, self.per_row_seconds
         rows = 1
-        while a > KNEE_GAIN * (rows + 1) * (a + c * rows):
+        while rows < MOST_ROWS and (gain == 0 or a > gain * (rows + 1) * (a + c * rows)):
             rows += 1
         return rows
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.costs import Calibration
+from fluxpool_inference.scheduling.costs import KNEE_GAIN, Calibration
 from fluxpool_inference.scheduling.memory import Memory
 
 
@@ -11,7 +11,8 @@ class RowLimits:
     """A `choice.RowLimit`: the least of the live batch size, the bucket's knee, and what memory holds; at least 1.
 
     Memory holds what `memory` predicts beside the images in flight, and no more than it was ever seen to hold.
-    `rows_held` is what it held of the calibration's bucket at warm-up, if not all that were tried.
+    `rows_held` is what it held of the calibration's bucket at warm-up, if not all that were tried. For `knee_gain` see
+    `StepCurve.knee`.
 
     Attributes:
         batch_size: The live one.
@@ -24,11 +25,13 @@ class RowLimits:
         batch_size: int,
         rows_held: int | None = None,
         memory: Memory | None = None,
+        knee_gain: float = KNEE_GAIN,
     ) -> None:
         self.batch_size = batch_size
         self.in_flight_bytes = 0.0
         self._calibration = calibration
         self._memory = memory
+        self._knee_gain = knee_gain
         self._knees: dict[Bucket, int] = {}
         self._held: dict[Bucket, int] = {}
         if rows_held is not None:
@@ -38,7 +41,7 @@ class RowLimits:
         """Rows of `bucket` in one step."""
         knee = self._knees.get(bucket)
         if knee is None:
-            knee = self._knees[bucket] = self._calibration.curve(bucket).knee()
+            knee = self._knees[bucket] = self._calibration.curve(bucket).knee(self._knee_gain)
         rows = min(self.batch_size, knee, self._held.get(bucket, knee))
         if self._memory is not None:
             rows = min(rows, self._memory.rows(bucket, self.in_flight_bytes))

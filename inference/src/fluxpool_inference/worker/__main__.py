@@ -69,7 +69,7 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
     stages.seconds["import"] = time.monotonic() - began
     started = start(config, stages)
     warm = started.warm
-    limits = RowLimits(warm.calibration, config.batch_size, warm.rows_held, warm.memory)
+    limits = RowLimits(warm.calibration, config.batch_size, warm.rows_held, warm.memory, config.knee_gain)
     loop = DeviceLoop(
         started.model,
         limits,
@@ -78,6 +78,7 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
         pace=config.pace,
         prompt_cache_bytes=config.prompt_cache_bytes,
         prompts_together=warm.prompts_together,
+        decode_batch_size=config.decode_batch_size,
     )
     link.send(
         Ready(

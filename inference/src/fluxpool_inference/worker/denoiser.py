@@ -37,8 +37,8 @@ class Denoiser(Protocol):
         All rows share a forward, of which a pair of true CFG has two; or each has one of its own (`one_by_one`).
         """
 
-    def decode(self, bucket: Bucket, trajectory: "Trajectory") -> memoryview:
-        """Pixels of an image, height x width x 3 bytes. Raises NonFiniteError."""
+    def decode(self, bucket: Bucket, images: "Sequence[Trajectory]") -> list[memoryview]:
+        """Pixels of images, height x width x 3 bytes each. Raises NonFiniteError if one of them has none."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an error of any of these says that memory ran out."""

@@ -181,19 +181,22 @@ class FluxModel:
             image.index += 1
 
     @torch.inference_mode()
-    def decode(self, bucket: Bucket, trajectory: Trajectory) -> memoryview:
-        """The pixels of one image, height x width x 3 bytes. Raises NonFiniteError rather than return a black image."""
+    def decode(self, bucket: Bucket, images: Sequence[Trajectory]) -> list[memoryview]:
+        """The pixels of images, height x width x 3 bytes each, all decoded by one call.
+
+        Raises NonFiniteError rather than return a black image among them.
+        """
         vae = self._parts.vae
-        latents = trajectory.latents
+        latents = torch.cat([image.latents for image in images])
         if not torch.isfinite(latents).all():
             raise NonFiniteError("the final latents are not finite")
         latents = _unpack(latents, bucket) / vae.config.scaling_factor + vae.config.shift_factor
-        image = vae.decode(latents, return_dict=False)[0]
-        if not torch.isfinite(image).all():
+        decoded = vae.decode(latents, return_dict=False)[0]
+        if not torch.isfinite(decoded).all():
             raise NonFiniteError("the decoded image is not finite")
-        image = (image * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
-        pixels = (image * 255).round().to(torch.uint8)[0].contiguous().cpu()
-        return memoryview(pixels.numpy())
+        decoded = (decoded * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
+        pixels = (decoded * 255).round().to(torch.uint8).contiguous().cpu()
+        return [memoryview(image.numpy()) for image in pixels]
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether `error` says that memory ran out."""
@@ -298,7 +301,7 @@ def _pack(latents: torch.Tensor) -> torch.Tensor:
 
 
 def _unpack(latents: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-    """The inverse of `_pack`."""
-    channels = latents.shape[-1] // 4
-    patches = latents.view(1, bucket.height, bucket.width, channels, 2, 2).permute(0, 3, 1, 4, 2, 5)
-    return patches.reshape(1, channels, 2 * bucket.height, 2 * bucket.width)
+    """The inverse of `_pack`, for any number of images."""
+    images, _, width = latents.shape
+    patches = latents.view(images, bucket.height, bucket.width, width // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return patches.reshape(images, width // 4, 2 * bucket.height, 2 * bucket.width)

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Final, Protocol
 
-from fluxpool_inference.scheduling.costs import WARM_ROWS, StepCurve
+from fluxpool_inference.scheduling.costs import KNEE_GAIN, WARM_ROWS, StepCurve
 from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.warm_up import WarmUp
@@ -126,13 +126,13 @@ class GraphChoice:
         return self._clock.now() - began
 
 
-def with_graphs(warm: WarmUp, choice: GraphChoice, batch_size_max: int) -> WarmUp:
+def with_graphs(warm: WarmUp, choice: GraphChoice, batch_size_max: int, knee_gain: float = KNEE_GAIN) -> WarmUp:
     """What a warm-up found, with CUDA graphs: steps cost what they take with those that were kept.
 
     None is captured for more rows than steps have, which is the knee where that is the least bound.
     """
     calibration, most = warm.calibration, warm.most_rows(batch_size_max)
-    graphs = choice.settle(min(most, calibration.curve(calibration.reference).knee()))
+    graphs = choice.settle(min(most, calibration.curve(calibration.reference).knee(knee_gain)))
     before = calibration.step
     seconds = {rows: before.fixed_seconds + before.per_row_seconds * rows for rows in WARM_ROWS if rows <= most}
     for timing in graphs:

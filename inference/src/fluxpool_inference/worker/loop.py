@@ -109,6 +109,7 @@ class DeviceLoop:
         pace: Pace | None,
         prompt_cache_bytes: int,
         prompts_together: int = 1,
+        decode_batch_size: int = 1,
         clock: Clock | None = None,
     ) -> None:
         self._inbox = inbox
@@ -118,10 +119,12 @@ class DeviceLoop:
         self._pace = pace
         self._prompts: PromptCache[Conditioning] = PromptCache(prompt_cache_bytes)
         self._prompts_together = prompts_together
+        self._decode_batch_size = decode_batch_size
         self._clock = clock or Clock()
         self._images: dict[int, Image] = {}
         self._denoising: DeadlineQueue[Image] = DeadlineQueue()
         self._to_decode: deque[Image] = deque()
+        self._decoded_alone: set[Bucket] = set()
 
     def run(self) -> None:
         """Work until the process ends. Raises DeviceLostError."""
@@ -141,7 +144,7 @@ class DeviceLoop:
     def turn(self) -> None:
         """Do the next thing on the device, if there is any. Raises DeviceLostError."""
         if self._to_decode:
-            self._decode(self._to_decode[0])
+            self._decode(self._decoded_next())
         elif chosen := choose(self._denoising, self._limits):
             unencoded = [image for image in chosen if not image.encoded]
             if unencoded:
@@ -288,12 +291,31 @@ class DeviceLoop:
         for image in images:
             self._attempt(image, partial(self._run_step, [image], Forwards.of([image], 1)), "denoising")
 
-    def _decode(self, image: Image) -> None:
-        began = self._clock.now()
-        pixels = self._attempt(image, lambda: self._model.decode(image.bucket, image.trajectory), "decoding")
-        if pixels is None:
-            return
-        decode_seconds = self._clock.now() - began
+    def _decoded_next(self) -> list[Image]:
+        """The first image that has all its steps, with others of its size as far as one call may decode them."""
+        first = self._to_decode[0]
+        if first.reproducible or first.bucket in self._decoded_alone:
+            return [first]
+        alike = [image for image in self._to_decode if image.bucket == first.bucket and not image.reproducible]
+        return alike[: self._decode_batch_size]
+
+    def _decode(self, images: list[Image]) -> None:
+        """Decode images of one size by one call, or each alone if that fails. Each counts its share of the time."""
+        bucket, began = images[0].bucket, self._clock.now()
+        work = partial(self._model.decode, bucket, [image.trajectory for image in images])
+        outcome = self._attempt(images[0], work, "decoding") if len(images) == 1 else self._try(work)
+        if isinstance(outcome, Failure):
+            logger.warning("decoding of %d images failed: %s", len(images), outcome.message)
+            if outcome.out_of_memory:
+                self._decoded_alone.add(bucket)
+            for image in images:
+                self._decode([image])
+        elif outcome is not None:
+            share = (self._clock.now() - began) / len(images)
+            for image, pixels in zip(images, outcome, strict=True):
+                self._finish(image, pixels, share)
+
+    def _finish(self, image: Image, pixels: memoryview, decode_seconds: float) -> None:
         negative = image.trajectory.negative
         self._forget(image.number)
         self._send(

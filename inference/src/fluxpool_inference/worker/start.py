@@ -85,7 +85,7 @@ def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge
     held = None if gauge is None else memory.measure(trial, config, gauge, warm, model.tile_pixels)
     if model.graphs is not None:
         choice = GraphChoice(model.graphs, trial.step, model.recover, Clock())
-        warm = with_graphs(warm, choice, config.batch_size_max)
+        warm = with_graphs(warm, choice, config.batch_size_max, config.knee_gain)
     if gauge is None or held is None:
         return warm
     held = held.within(gauge.space(), config.prompt_cache_bytes)

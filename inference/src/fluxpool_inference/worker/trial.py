@@ -35,6 +35,6 @@ class Trial:
         """A step over so many images."""
         return partial(self._model.step, self.bucket, [self.image() for _ in range(rows)])
 
-    def decoding(self) -> Callable[[], memoryview]:
+    def decoding(self) -> Callable[[], list[memoryview]]:
         """Decoding of one image."""
-        return partial(self._model.decode, self.bucket, self.image())
+        return partial(self._model.decode, self.bucket, [self.image()])
