@@ -1,7 +1,8 @@
 """Runs every stage once, so that nothing is done for the first time under a client's eyes, and measures what it costs.
 
 Steps of 1, 2, 4 and 8 rows of the default size are timed at full speed; a pace is a floor under the fitted curve, so
-nothing needs to be held here.
+nothing needs to be held here. Where an earlier server on such a device has measured the same, one timed run of each is
+enough to confirm it.
 """
 
 import statistics
@@ -18,6 +19,8 @@ from fluxpool_inference.worker.text import prompts_together
 
 _RUNS = 5
 _ENOUGH_SECONDS = 1.0
+_CONFIRMED = 0.25
+"""A run that differs by no more than this share from what was measured before confirms it: single runs scatter."""
 _PROMPT = "a photograph of a lighthouse at dawn"
 
 
@@ -36,10 +39,22 @@ class WarmUp:
     prompts_together: int = 1
 
 
-def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
-    """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
+def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibration | None = None) -> WarmUp:
+    """Measure the default size. Raises what the model raises on one row; out of memory on more is no error.
+
+    Args:
+        model: To run.
+        config: Says the default size, and the most rows.
+        clock: To time by.
+        before: What an earlier server measured. What it says is kept, stage by stage, if one timed run confirms it: so
+            the unit of work stays the same over restarts.
+    """
     bucket = _default_bucket(model, config)
-    encode_seconds = _median(lambda: model.encode([_PROMPT], bucket.text_tokens), clock)
+    if before and (before.reference, before.shape) != (bucket, model.shape):
+        before = None
+    encode_seconds = _seconds(
+        lambda: model.encode([_PROMPT], bucket.text_tokens), clock, before and before.encode_seconds
+    )
     steps = _Steps(model, bucket)
     samples: list[tuple[int, float]] = []
     rows_held = None
@@ -47,7 +62,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
         if rows > config.batch_size_max:
             break
         try:
-            samples.append((rows, _median(partial(steps.run, rows), clock)))
+            samples.append((rows, _seconds(partial(steps.run, rows), clock, before and before.step.seconds(rows))))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
@@ -60,7 +75,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
             reference=bucket,
             step=StepCurve.fit(samples),
             encode_seconds=encode_seconds,
-            decode_seconds=_median(steps.decode, clock),
+            decode_seconds=_seconds(steps.decode, clock, before and before.decode_seconds),
             pace=config.pace,
         ),
         rows_held,
@@ -98,12 +113,21 @@ class _Steps:
         self._model.decode(self._bucket, self._model.begin(self._request, self._bucket, self._conditioning))
 
 
-def _median(work: Callable[[], object], clock: Clock) -> float:
-    """The median seconds of a few runs after one that does not count; fewer runs where each takes long."""
-    work()
-    seconds: list[float] = []
-    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+def _seconds(work: Callable[[], object], clock: Clock, before: float | None) -> float:
+    """The median seconds of a few runs after one that does not count; fewer runs where each takes long.
+
+    If the first run that counts confirms what was measured `before`, it is that.
+    """
+
+    def run() -> float:
         began = clock.now()
         work()
-        seconds.append(clock.now() - began)
+        return clock.now() - began
+
+    run()
+    seconds = [run()]
+    if before is not None and abs(seconds[0] / before - 1) <= _CONFIRMED:
+        return before
+    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+        seconds.append(run())
     return statistics.median(seconds)
