@@ -3,9 +3,10 @@
 inference/.venv/bin/python benchmarks/start_up.py [--rounds 10] [--record]
 
 Each round, in fresh processes, one after the other: the imports alone (torch, and of diffusers and transformers the
-classes that the server needs); a server with a tiny random model and an empty cache, from its start to the first 200 of
-`/readyz`; and one with the cache that the former left, as a pod that is restarted has it. What counts is the difference
-within a round, for a machine's speed changes from minute to minute.
+classes that the server needs, without what they would import for quantized weights); a server with a tiny random model
+and an empty cache, from its start to the first 200 of `/readyz`; and one with the cache that the former left, as a pod
+that is restarted has it. What counts is the difference within a round, for a machine's speed changes from minute to
+minute.
 """
 
 import argparse
@@ -29,15 +30,21 @@ from fluxpool_inference.contract import METRIC_START_STAGE, PATH_METRICS, PATH_R
 from fluxpool_inference.tiny_model import write_tiny_model
 
 IMPORTS = """
+import sys
+sys.modules |= dict.fromkeys(["bitsandbytes", "gguf", "torchao"])  # as the server does, which does not use them here
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+print("imported", flush=True)
 """
 OPTIONS = {
     "FLUXPOOL_DEVICE": "cpu",
+    "FLUXPOOL_DTYPE": "float32",
+    "FLUXPOOL_MAX_PIXELS": str(256 * 256),
     "FLUXPOOL_DEFAULT_SIZE": "64x64",
     "FLUXPOOL_MIN_SIDE": "64",
     "FLUXPOOL_HOST": "127.0.0.1",
+    "FLUXPOOL_DRAIN_SECONDS": "3600",
     "FLUXPOOL_LOG_LEVEL": "warning",
 }
 LONGEST_SECONDS = 300
@@ -69,10 +76,12 @@ class Round:
 
 
 def import_seconds() -> float:
-    """A fresh interpreter, from its start to its end."""
+    """A fresh interpreter, from its start until the imports are done; its end does not count."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
-    return time.monotonic() - began
+    with subprocess.Popen([sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE) as python:
+        if python.stdout is None or not python.stdout.readline():
+            raise RuntimeError("the imports failed")
+        return time.monotonic() - began
 
 
 def start_seconds(model: Path, cache: Path) -> Start:

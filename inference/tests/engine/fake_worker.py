@@ -18,6 +18,7 @@ from typing import Any
 
 from fake_model import INFO, FakeModel
 
+from fluxpool_inference.cost_file import cost_file
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
@@ -49,8 +50,14 @@ def start(config: EngineConfig, stages: Stages) -> Any:
         decode_seconds=model.decode_seconds,
         pace=config.pace,
     )
-    warm = WarmUp(calibration, None)
-    return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid)
+    file = cost_file("fake", config)
+    return types.SimpleNamespace(
+        model=model,
+        warm=WarmUp(calibration, None),
+        device_uuid=device_uuid,
+        hardware="fake",
+        known=file.read() if file else None,
+    )
 
 
 def _obey(orders: Path) -> None:

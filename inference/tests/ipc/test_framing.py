@@ -35,7 +35,7 @@ from fluxpool_inference.ipc.messages import (
     ToWorker,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
+from fluxpool_inference.scheduling.costs import Calibration, Known, StepCurve, TransformerShape
 from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Pace, Priority, StartFailure
 
 BUCKET = Bucket(4, 6, 32)
@@ -43,16 +43,22 @@ REQUEST = ImageRequest('"quotes", \0 nul\nand 🐴', 96, 64, 4, 3.5, 2**64 - 1, 
 INFO = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "bfloat16", "cuda:0", 12_000_000_000)
 CALIBRATION = Calibration(TransformerShape(64, 2), BUCKET, StepCurve(0.1, 1e-9), 0.25, 0.5, Pace(0.1, 0.2))
 TO: list[ToWorker] = [
-    Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64)),
-    Configure(EngineConfig("m")),
+    Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64), 1.25),
+    Configure(EngineConfig("m"), 0.0),
     Submit(7, REQUEST, BUCKET, 123456.789012345),
     Cancel(7),
     SetBatchSize(3),
 ]
 FROM: list[FromWorker] = [
-    Ready(INFO, CALIBRATION, 4, "GPU-1", {"load": 1.5}),
+    Ready(INFO, CALIBRATION, 4, "GPU-1", "NVIDIA H200", Known(CALIBRATION, ((BUCKET, 1.5),), 0.5), {"load": 1.5}),
     Ready(
-        dataclasses.replace(INFO, default_guidance=None), dataclasses.replace(CALIBRATION, pace=None), None, None, {}
+        dataclasses.replace(INFO, default_guidance=None),
+        dataclasses.replace(CALIBRATION, pace=None),
+        None,
+        None,
+        "cpu",
+        None,
+        {},
     ),
     NotStarted(StartFailure.DEVICE_UNAVAILABLE, "no"),
     Started(7, 1.25),

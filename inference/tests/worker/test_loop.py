@@ -161,6 +161,6 @@ def test_a_step_slower_than_its_pace_is_told_as_an_overrun(model: FakeModel, tim
 
 
 def test_the_loop_is_configured_once(bench: Bench) -> None:
-    bench._inbox.put(Configure(EngineConfig("m")))
+    bench._inbox.put(Configure(EngineConfig("m"), since=0.0))
     with pytest.raises(TypeError, match="Configure"):
         bench.turn()

@@ -209,6 +209,16 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(
     assert server.bodies == []
 
 
+def test_a_table_that_goes_into_a_file_is_not_cut(
+    server: ImageServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main([server.url, "--requests", "3", "--concurrent", "1,2"]) == 0
+    shown = capsys.readouterr().out
+    assert "closed, 2 at once │" in shown
+    assert "…" not in shown
+
+
 def test_loads_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"])

@@ -53,7 +53,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
     if before and (before.reference, before.shape) != (bucket, model.shape):
         before = None
     encode_seconds = _seconds(
-        lambda: model.encode([_PROMPT], bucket.text_tokens), clock, before and before.encode_seconds
+        lambda: model.encode([_PROMPT], bucket.text_tokens), clock, before.encode_seconds if before else None
     )
     steps = _Steps(model, bucket)
     samples: list[tuple[int, float]] = []
@@ -62,7 +62,8 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
         if rows > config.batch_size_max:
             break
         try:
-            samples.append((rows, _seconds(partial(steps.run, rows), clock, before and before.step.seconds(rows))))
+            expected = before.step.seconds(rows) if before else None
+            samples.append((rows, _seconds(partial(steps.run, rows), clock, expected)))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
@@ -75,7 +76,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
             reference=bucket,
             step=StepCurve.fit(samples),
             encode_seconds=encode_seconds,
-            decode_seconds=_seconds(steps.decode, clock, before and before.decode_seconds),
+            decode_seconds=_seconds(steps.decode, clock, before.decode_seconds if before else None),
             pace=config.pace,
         ),
         rows_held,

@@ -19,6 +19,8 @@ from fluxpool_bench.workload import Kind, Workload
 
 EXIT_MISSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 REQUESTS = 50
+WIDTH = 160
+"""Columns where the output is no terminal but a file or a log, in which a table must not be cut."""
 
 EXAMPLES = """examples:
   fluxpool-bench http://127.0.0.1:8000/v1 --requests 50 --concurrent 5
@@ -170,7 +172,7 @@ def missed(args: argparse.Namespace, runs: Sequence[Run]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0; 1 for a limit missed or nothing answered; 2 for a wrong command line or file; 130 interrupted."""
     args = parser().parse_args(argv)
-    console = Console()
+    console = _console()
     try:
         check(args)
         make_folder(args.out)
@@ -198,6 +200,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for miss in misses:
         sys.stderr.write(f"fluxpool-bench: missed: {miss}\n")
     return EXIT_MISSED if misses else 0
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH
+    return console
 
 
 def _end(why: object, code: int) -> int:
