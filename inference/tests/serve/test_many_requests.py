@@ -162,7 +162,6 @@ async def many(model: Path, requests: int) -> None:
         assert [each.pid for each in engine.status().workers] == [worker.pid], "it has not died"
 
 
-@pytest.mark.soak
 async def test_two_thousand_requests_leave_nothing_behind(schnell_model: Path) -> None:
     await many(schnell_model, 2000)
 
