@@ -15,7 +15,7 @@ from fluxpool_inference.scheduling.costs import TransformerShape
 from fluxpool_inference.values import ImageRequest, ModelInfo
 from fluxpool_inference.worker.pacing import Clock
 
-_FAULT = re.compile(r"(error|oom once|oom|loss|death|hang) at (encode|begin|step \d+|decode)")
+FAULT = re.compile(r"(error|oom once|oom|loss|death|hang) at (encode|begin|step \d+|decode)")
 INFO = ModelInfo("fake", "flux-dev", True, 3.5, 28, 32, "float32", "cpu", 1000)
 
 
@@ -125,7 +125,7 @@ class FakeModel:
         return not self._lost
 
     def _work(self, seconds: float, stage: str, prompt: str) -> None:
-        fault = _FAULT.fullmatch(prompt)
+        fault = FAULT.fullmatch(prompt)
         if fault and fault[2] == stage:
             self._go_wrong(fault[1], prompt)
         self.clock.sleep(seconds)

@@ -104,6 +104,7 @@ CACHE_RESULTS: Final = ("hit", "miss")
 UTILIZATION_SOURCES: Final = ("nvml", "engine_busy")
 MEMORY_KINDS: Final = ("used", "total")
 START_STAGES: Final = (
+    "process",
     "import",
     "fetch",
     "load_text_encoders",

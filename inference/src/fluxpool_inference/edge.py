@@ -1,58 +1,44 @@
-"""Makes the parts of one server from its settings and joins them: the one place that knows all of them."""
+"""Makes the HTTP side of one server and joins it to its core: the one place that knows all parts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
+from fluxpool_inference.core import Core
 from fluxpool_inference.encode import Encoder
-from fluxpool_inference.engine import Engine, EngineConfig, EngineObserver, StartError, StartFailure
+from fluxpool_inference.engine import StartError, StartFailure
 from fluxpool_inference.http.admin import Admin, token_from_file
 from fluxpool_inference.http.apps import admin_app, api_app
 from fluxpool_inference.http.generation_fields import Bounds
 from fluxpool_inference.http.health import Health
 from fluxpool_inference.http.images import Images
 from fluxpool_inference.http.models import Models
-from fluxpool_inference.metrics import Metrics
-from fluxpool_inference.readiness import Readiness
+from fluxpool_inference.servers import Servers
 from fluxpool_inference.settings import ServeSettings
-
-EngineFactory = Callable[[EngineConfig, EngineObserver], Engine]
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One server's parts; nothing of it listens or loads yet. `admin` is None without an admin token."""
+    """One server's; nothing of it listens yet. `admin` is None without an admin token."""
 
-    engine: Engine
     encoder: Encoder
-    metrics: Metrics
-    readiness: Readiness
+    servers: Servers
     api: ASGIApp
     admin: ASGIApp | None
 
 
-def build_edge(settings: ServeSettings, make_engine: EngineFactory = Engine) -> Edge:
+def build_edge(settings: ServeSettings, core: Core) -> Edge:
     """Make all parts. Raises StartError for an admin token file without a token."""
     token = _admin_token(settings)
-    metrics = Metrics(
-        namespace=settings.namespace,
-        pool=settings.pool,
-        pod_uid=settings.pod_uid,
-        batch_size_max=settings.batch_size_max,
-    )
-    engine = make_engine(settings.engine_config(), metrics)
-    readiness = Readiness(engine.status)
-    metrics.watch(engine.status, readiness)
+    engine, metrics, readiness = core.engine, core.metrics, core.readiness
     encoder = Encoder(settings.encoder_threads)
     images = Images(
         engine, encoder, metrics, readiness, bounds=_bounds(settings), max_body_bytes=settings.max_body_bytes
     )
     return Edge(
-        engine=engine,
         encoder=encoder,
-        metrics=metrics,
-        readiness=readiness,
+        servers=Servers(),
         api=api_app(
             images,
             Models(settings.model_names),

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from fluxpool_inference import contract
 from fluxpool_inference.engine import EngineStatus, RejectReason, Stage, WorkerState
+from fluxpool_inference.process_start import started_at
 from fluxpool_inference.readiness import Readiness, Refusal
 from fluxpool_inference.version import VERSION
 
@@ -231,7 +232,8 @@ class Metrics:
         """See EngineObserver."""
         for stage, seconds in stages.items():
             self._start_stages[stage].set(seconds)
-        logger.info("worker ready", extra={"fields": {f"{name}_seconds": round(s, 3) for name, s in stages.items()}})
+        told = {"seconds": sum(stages.values())} | {f"{name}_seconds": s for name, s in stages.items()}
+        logger.info("worker ready", extra={"fields": {name: round(seconds, 3) for name, seconds in told.items()}})
 
 
 class _Gauges(Collector):
@@ -241,7 +243,7 @@ class _Gauges(Collector):
         self._identity = identity
         self._status = status
         self._readiness = readiness
-        self._start_time = time.time()
+        self._start_time = time.time() - (time.monotonic() - started_at())
 
     def collect(self) -> Iterable[Metric]:
         """Read the status and yield each gauge."""

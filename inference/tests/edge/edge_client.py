@@ -9,6 +9,7 @@ import httpx
 from in_memory_engine import InMemoryEngine
 from prometheus_client.parser import text_string_to_metric_families
 
+from fluxpool_inference.core import Core, build_core
 from fluxpool_inference.edge import Edge, build_edge
 from fluxpool_inference.servers import Servers
 from fluxpool_inference.settings import ServeSettings
@@ -20,8 +21,9 @@ IDENTITY = {"fluxpool_namespace": "art", "fluxpool_pool": "studio", "fluxpool_po
 
 @dataclass
 class Client:
-    """One edge and clients of its two apps."""
+    """One server's parts, and clients of its two apps."""
 
+    core: Core
     edge: Edge
     engine: InMemoryEngine
     api: httpx.AsyncClient
@@ -59,13 +61,16 @@ def settings(**options: object) -> ServeSettings:
 
 
 async def make_client(**options: object) -> Client:
-    edge = build_edge(settings(**options), InMemoryEngine)
-    assert isinstance(edge.engine, InMemoryEngine)
+    wanted = settings(**options)
+    core = build_core(wanted, InMemoryEngine)
+    edge = build_edge(wanted, core)
+    assert isinstance(core.engine, InMemoryEngine)
     assert edge.admin is not None
-    await edge.engine.start()
+    await core.engine.start()
     return Client(
+        core,
         edge,
-        edge.engine,
+        core.engine,
         httpx.AsyncClient(transport=httpx.ASGITransport(edge.api, raise_app_exceptions=False), base_url="http://pool"),
         httpx.AsyncClient(
             transport=httpx.ASGITransport(edge.admin, raise_app_exceptions=False),

@@ -4,6 +4,7 @@ import httpx
 import pytest
 from edge_client import ADMIN_TOKEN, Client, make_client
 
+from fluxpool_inference.core import build_core
 from fluxpool_inference.edge import build_edge
 from fluxpool_inference.engine import BucketCost, GraphTiming, Pace, StartError, WorkerMemory
 from fluxpool_inference.settings import ServeSettings
@@ -102,7 +103,7 @@ async def test_the_status_says_what_memory_holds_and_which_graphs_are_kept(clien
 
 async def test_the_status_says_paced_and_draining() -> None:
     client = await make_client(pace="0.5,0.25")
-    client.edge.readiness.start_draining()
+    client.core.readiness.start_draining()
     status = (await client.admin.get("/admin/status")).json()
     assert status["paced"] == {"fixed_seconds": 0.5, "per_row_seconds": 0.25}
     assert client.engine.config.pace == Pace(0.5, 0.25)
@@ -170,7 +171,8 @@ def test_a_token_file_without_a_token_is_refused_at_the_start(tmp_path: Path, co
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
+    settings = ServeSettings(model="m", admin_token_file=file)
     with pytest.raises(StartError) as raised:
-        build_edge(ServeSettings(model="m", admin_token_file=file))
+        build_edge(settings, build_core(settings))
     assert raised.value.reason == "InvalidConfiguration"
     assert str(file) in raised.value.message

@@ -49,14 +49,14 @@ async def test_an_early_answer_to_a_large_body_arrives_and_is_not_lost_in_a_rese
 
 
 async def test_a_draining_servers_503_arrives_before_a_late_body(client: Client, base_url: str) -> None:
-    client.edge.readiness.start_draining()
+    client.core.readiness.start_draining()
     body = b'{"prompt": "a"}'
     answer = await exchange(base_url, head(GENERATE, len(body)), body)
     assert answer.startswith(b"HTTP/1.1 503")
 
 
 async def test_a_client_that_expects_100_continue_is_answered_before_it_sends(client: Client, base_url: str) -> None:
-    client.edge.readiness.start_draining()
+    client.core.readiness.start_draining()
     answer = await exchange(base_url, head(GENERATE, 100, "expect: 100-continue"))
     assert answer.startswith(b"HTTP/1.1 503")
 
@@ -133,7 +133,7 @@ async def test_a_server_that_drains_ends_connections_also_where_they_are_kept() 
     async with listening(kept) as base_url, httpx.AsyncClient(base_url=base_url) as http:
         begun = asyncio.create_task(http.post(GENERATE, json={"prompt": "a"}))
         await until(lambda: bool(kept.engine.tickets))
-        kept.edge.readiness.start_draining()
+        kept.core.readiness.start_draining()
         kept.engine.gate.set()
         finished, refused = await begun, await http.post(GENERATE, json={"prompt": "a"})
     assert (finished.status_code, refused.status_code) == (200, 503)

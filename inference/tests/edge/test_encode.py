@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import io
 import random
@@ -9,8 +10,8 @@ from PIL import Image
 from fluxpool_inference.encode import Encoder
 
 
-def noise(width: int, height: int) -> memoryview:
-    return memoryview(random.Random(1).randbytes(width * height * 3)).cast("B", (height, width, 3))
+def noise(width: int, height: int, seed: int = 1) -> memoryview:
+    return memoryview(random.Random(seed).randbytes(width * height * 3)).cast("B", (height, width, 3))
 
 
 async def encode(pixels: memoryview, image_format: str, quality: int = 95) -> bytes:
@@ -46,3 +47,16 @@ async def test_encoding_runs_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Image.Image, "save", spy)
     await encode(noise(16, 16), "jpeg")
     assert [name.split("_")[0] for name in threads] == ["encode"]
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+async def test_many_at_once_in_many_threads_are_each_what_they_are_alone(image_format: str) -> None:
+    pictures = [noise(64, 48, seed) for seed in range(40)]
+    alone = [await encode(pixels, image_format) for pixels in pictures]
+    encoder = Encoder(threads=8)
+    try:
+        together = await asyncio.gather(*(encoder.encode(pixels, image_format, 95) for pixels in pictures))
+    finally:
+        encoder.close()
+    assert [base64.b64decode(file) for file in together] == alone
+    assert len(set(alone)) == len(pictures)

@@ -38,7 +38,7 @@ async def test_without_a_worker_it_is_dead(client: Client) -> None:
 
 async def test_a_draining_server_is_unready_at_once_and_refuses_requests() -> None:
     client = await make_client()
-    client.edge.readiness.start_draining()
+    client.core.readiness.start_draining()
     assert (await client.api.get("/healthz")).status_code == 200
     assert (await client.api.get("/readyz")).json()["status"] == "draining"
     refused = await client.generate()

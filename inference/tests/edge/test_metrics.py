@@ -191,7 +191,7 @@ async def test_a_retrys_rejected_work_is_not_offered_again(client: Client) -> No
 
 
 async def test_every_reason_and_stage_the_engine_knows_has_a_series(client: Client) -> None:
-    metrics = client.edge.metrics
+    metrics = client.core.metrics
     for reason in RejectReason:
         metrics.rejected(reason, 2, 3.0, first_attempt=True)
         assert await client.value("fluxpool_rejected_total", reason=reason) == 1

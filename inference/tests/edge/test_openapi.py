@@ -195,7 +195,7 @@ async def test_refusals_are_as_described(client: Client) -> None:
     client.engine.rejection = Rejected(RejectReason.QUEUE_FULL, 3, "The queue is full.")
     refused = await client.generate()
     assert refused.status_code == 429
-    client.edge.readiness.start_draining()
+    client.core.readiness.start_draining()
     draining = await client.generate()
     assert draining.status_code == 503
     for response in (refused, draining):

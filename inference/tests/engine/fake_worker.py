@@ -19,6 +19,7 @@ from typing import Any
 
 from fake_model import INFO, FakeModel
 
+from fluxpool_inference.cost_file import cost_file
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve
 from fluxpool_inference.scheduling.memory import Memory, PeakLine
@@ -55,8 +56,14 @@ def start(config: EngineConfig, stages: Stages) -> Any:
     memory = None
     if room_bytes is not None:
         memory = Memory(bucket, PeakLine(0.0, 10.0), 0, 10 * bucket.pixels, 1.0, 1.0, room_bytes=room_bytes)
-    warm = WarmUp(calibration, None, memory=memory)
-    return types.SimpleNamespace(model=model, warm=warm, device_uuid=device_uuid)
+    file = cost_file("fake", config)
+    return types.SimpleNamespace(
+        model=model,
+        warm=WarmUp(calibration, None, memory=memory),
+        device_uuid=device_uuid,
+        hardware="fake",
+        known=file.read() if file else None,
+    )
 
 
 def _obey(orders: Path) -> None:

@@ -1,4 +1,4 @@
-"""The logic of the benchmarks of waits and of the process hop, over workers with a fake model."""
+"""The logic of the benchmarks of waits, of the process hop and of a start, over workers with a fake model."""
 
 from typing import Any
 
@@ -6,10 +6,13 @@ import pytest
 from bed import Make
 
 from benchmarks import load
+from fluxpool_inference.contract import START_STAGES
 from fluxpool_inference.engine import Timings
+from fluxpool_inference.metrics import Metrics
 
 waits = load("engine_waits")
 hop = load("engine_hop")
+start_up = load("start_up")
 ALIKE = waits.Workload("alike", (8,))
 
 
@@ -59,6 +62,29 @@ def test_what_a_step_adds_is_told_by_images_of_one_and_of_many() -> None:
     assert hop.per_step_seconds(one, many, steps=11) == pytest.approx(0.001)
     assert hop.milliseconds([0.001, 0.002, 0.003, 0.1], 50) == 3.0
     assert hop.milliseconds([0.001, 0.002, 0.003, 0.1], 95) == 100.0
+
+
+def a_start(ready: float, warm_up: float) -> Any:
+    return start_up.Start(ready, 0.5, dict.fromkeys(START_STAGES, 0.0) | {"import": 4.0, "warm_up": warm_up})
+
+
+def test_a_start_is_counted_beyond_the_imports_of_its_own_round() -> None:
+    rounds = [start_up.Round(i, a_start(i + over, 0.5), a_start(i + 1, 0.25)) for i, over in ((4, 2), (8, 2.5), (5, 4))]
+    over, again, *others = start_up.aims(rounds)
+    assert (over.name, over.value, over.aim, over.met) == ("start_up_over_imports_seconds", 2.5, "<= 3", True)
+    assert again.value == 1
+    told = {aim.name: aim.value for aim in others}
+    assert told["seconds of the stage import, median"] == 4
+    assert told["seconds of the stage warm_up where costs are known, median"] == 0.25
+    assert "seconds of the stage compile, median" not in told, "there was none"
+    assert not start_up.aims(rounds[2:])[0].met
+
+
+def test_stages_are_read_from_the_metrics() -> None:
+    metrics = Metrics(namespace="", pool="", pod_uid="", batch_size_max=1)
+    metrics.start_stage({"import": 1.5, "warm_up": 0.25})
+    found = start_up.stages_of(metrics.exposition().decode())
+    assert found == dict.fromkeys(START_STAGES, 0.0) | {"import": 1.5, "warm_up": 0.25}
 
 
 async def test_the_hop_is_measured_on_an_engine_at_rest(make: Make) -> None:

@@ -10,9 +10,8 @@ from bed import Bed, Make
 from bench import image
 from waiting import until
 
+from fluxpool_inference.cost_file import CostFile
 from fluxpool_inference.engine import EngineConfig, Pace, crew
-from fluxpool_inference.engine.cost_file import CostFile
-from fluxpool_inference.engine.telemetry import processor_name
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, Known, StepCurve, TransformerShape
 
@@ -130,16 +129,6 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(tmp_path: Path, caplo
     assert only(tmp_path) == path, "no draft is left"
     assert file(tmp_path).read() is None
     assert len(caplog.records) == 2
-
-
-def test_this_machine_has_a_processor_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert " x " in processor_name()
-
-    def unreadable(path: Path) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", unreadable)
-    assert " x " in processor_name()
 
 
 # ---- an engine that is restarted

@@ -230,7 +230,7 @@ async def test_the_truncation_of_either_prompt_is_handed_over(desk: Desk) -> Non
 
 async def test_a_word_that_only_a_start_has_is_an_error(desk: Desk) -> None:
     with pytest.raises(TypeError, match="Ready"):
-        desk.say(Ready(None, NO_KNEE, None, None, {}))  # type: ignore[arg-type]
+        desk.say(Ready(None, NO_KNEE, None, None, "cpu", None, {}))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="descriptor"):
         desk.say(Finished(1, BUCKET, 0.1, 0.2, 0.3, 4))
 

@@ -103,6 +103,43 @@ async def storm(bed: Bed, *, seconds: float, clients: int, between_kills_seconds
     await bed.engine.stop()
 
 
+async def drained(bed: Bed, *, seed: int) -> None:
+    """Drain at some moment of a storm, one in which a worker dies or not, while clients go on asking."""
+    chance = random.Random(seed)
+    await bed.engine.start()
+    until = asyncio.get_running_loop().time() + 0.8
+    crowd = [Client(bed, 1000 * seed + index) for index in range(8)]
+    asking = [asyncio.create_task(client.run(until)) for client in crowd]
+    await asyncio.sleep(chance.uniform(0.0, 0.5))
+    if chance.random() < 0.5:
+        bed.kill()
+    draining = asyncio.create_task(bed.engine.drain())
+    await asyncio.sleep(0)
+    admitted = len(bed.facts.admitted_work)
+    await draining
+    bed.assert_nothing_in_flight()
+    await asyncio.gather(*asking)
+    outcomes = [outcome for client in crowd for outcome in client.outcomes]
+    facts = bed.facts
+    assert len(facts.admitted_work) == admitted == len(outcomes) - outcomes.count("rejected")
+    assert outcomes.count("ok") == len(facts.finishes)
+    assert outcomes.count("failed") == len(facts.failures)
+    await bed.engine.stop()
+
+
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_drain_at_any_moment_ends_with_all_that_was_admitted_and_nothing_more(make: Make, seed: int) -> None:
+    await drained(make(workers=1 + seed % 2), seed=seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+async def test_drains_at_many_moments_end_with_all_that_was_admitted(make: Make) -> None:
+    for seed in range(3, 203):
+        await drained(make(workers=1 + seed % 3), seed=seed)
+
+
 @pytest.mark.usefixtures("no_leaks")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_short_storm_loses_nothing(make: Make, workers: int) -> None:

@@ -88,14 +88,6 @@ def test_a_gpu_is_found_by_its_uuid_and_told_by_nvml(nvml: FakeNvml, telemetry: 
     assert telemetry.memory() == DeviceMemory(used_bytes=20 * GIB, total_bytes=80 * GIB)
 
 
-def test_a_gpu_has_a_name_if_nvml_tells_it(nvml: FakeNvml, telemetry: Telemetry) -> None:
-    assert telemetry.device_name() is None
-    telemetry.watch(GPU)
-    assert telemetry.device_name() == "NVIDIA H200"
-    nvml.errors["nvmlDeviceGetName"] = pynvml.NVML_ERROR_GPU_IS_LOST
-    assert telemetry.device_name() is None
-
-
 def test_a_mig_slice_has_memory_of_its_own_and_the_engines_word_for_its_utilization(
     nvml: FakeNvml, telemetry: Telemetry
 ) -> None:

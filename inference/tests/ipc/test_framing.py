@@ -35,7 +35,7 @@ from fluxpool_inference.ipc.messages import (
 )
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
-from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
+from fluxpool_inference.scheduling.costs import Calibration, Known, StepCurve, TransformerShape
 from fluxpool_inference.scheduling.memory import Memory, PeakLine
 from fluxpool_inference.values import (
     EngineConfig,
@@ -55,17 +55,33 @@ CALIBRATION = Calibration(TransformerShape(64, 2), BUCKET, StepCurve(0.1, 1e-9),
 MEMORY = Memory(BUCKET, PeakLine(1.5, 2.5), 1000, 2000, 128.0, 8192.0, tile_pixels=1024, room_bytes=10**11)
 GRAPHS = (GraphTiming(1, 1, 0.5, 0.25, kept=True), GraphTiming(2, 2, problem="no"))
 TO: list[ToWorker] = [
-    Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64)),
-    Configure(EngineConfig("m")),
+    Configure(EngineConfig("m", token="hf_x", pace=Pace(0.5, 0.25), max_sequence_length=64), 1.25),
+    Configure(EngineConfig("m"), 0.0),
     Submit(7, REQUEST, BUCKET, 123456.789012345),
     Submit(8, dataclasses.replace(REQUEST, true_cfg=TrueCfg("", 3.3)), BUCKET, 1.5),
     Cancel(7),
     SetBatchSize(3),
 ]
 FROM: list[FromWorker] = [
-    Ready(INFO, CALIBRATION, 4, "GPU-1", {"load": 1.5}, memory=MEMORY, graphs=GRAPHS),
     Ready(
-        dataclasses.replace(INFO, default_guidance=None), dataclasses.replace(CALIBRATION, pace=None), None, None, {}
+        INFO,
+        CALIBRATION,
+        4,
+        "GPU-1",
+        "NVIDIA H200",
+        Known(CALIBRATION, ((BUCKET, 1.5),), 0.5),
+        {"load": 1.5},
+        memory=MEMORY,
+        graphs=GRAPHS,
+    ),
+    Ready(
+        dataclasses.replace(INFO, default_guidance=None),
+        dataclasses.replace(CALIBRATION, pace=None),
+        None,
+        None,
+        "cpu",
+        None,
+        {},
     ),
     NotStarted(StartFailure.DEVICE_UNAVAILABLE, "no"),
     Started(7, 1.25),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from bench import TEXT_TOKENS, Bench
+from fake_model import FAULT
 from stock import Stock
 
 from fluxpool_inference.ipc.messages import Failed
@@ -29,15 +30,18 @@ def load(directory: Path, dtype: Precision = "float32", **options: Any) -> FluxM
 
 
 class Recorder:
-    """A FluxModel that remembers what it made: requests and their final latents."""
+    """A FluxModel that remembers what it made: requests and their final latents.
+
+    Prompts that name a fault have it, as those of the fake model: an `error`, an `oom`, or an `oom once`.
+    """
 
     def __init__(self, model: FluxModel) -> None:
         self._model = model
         self._requests: dict[int, ImageRequest] = {}
+        self._gone_wrong: set[str] = set()
         self.made: Made = []
         self.is_out_of_memory = model.is_out_of_memory
         self.recover = model.recover
-        self.encode = model.encode
 
     @property
     def info(self) -> ModelInfo:
@@ -47,9 +51,14 @@ class Recorder:
     def shape(self) -> TransformerShape:
         return self._model.shape
 
+    def encode(self, prompts: Sequence[str], text_tokens: int) -> list[Conditioning]:
+        self._go_wrong("encode", prompts)
+        return self._model.encode(prompts, text_tokens)
+
     def begin(
         self, request: ImageRequest, bucket: Bucket, conditioning: Conditioning, negative: Conditioning | None = None
     ) -> Trajectory:
+        self._go_wrong("begin", [request.prompt])
         trajectory = self._model.begin(request, bucket, conditioning, negative)
         if request.prompt == POISON:
             trajectory.latents = torch.full_like(trajectory.latents, torch.nan)
@@ -57,12 +66,27 @@ class Recorder:
         return trajectory
 
     def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
+        for image in images:
+            self._go_wrong(f"step {image.index}", [self._requests[id(image)].prompt])
         self._model.step(bucket, images, one_by_one=one_by_one)
 
     def decode(self, bucket: Bucket, images: Sequence[Trajectory]) -> list[memoryview]:
+        for image in images:
+            self._go_wrong("decode", [self._requests[id(image)].prompt])
         pixels = self._model.decode(bucket, images)
-        self.made += [(self._requests.pop(id(image)), image.latents) for image in images]
+        self.made += [(self._requests[id(image)], image.latents) for image in images]
         return pixels
+
+    def _go_wrong(self, stage: str, prompts: Sequence[str]) -> None:
+        for prompt in prompts:
+            fault = FAULT.fullmatch(prompt)
+            if not fault or fault[2] != stage:
+                continue
+            if fault[1] == "error":
+                raise ValueError("a planted error")
+            if fault[1] == "oom" or prompt not in self._gone_wrong:
+                self._gone_wrong.add(prompt)
+                raise MemoryError("a planted want of memory")
 
 
 @dataclass

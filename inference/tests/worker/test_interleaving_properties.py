@@ -1,10 +1,10 @@
-"""Whatever comes when, beside whom, and is cancelled or full of NaN: an image that is made is the one of stock."""
+"""Whatever comes when, beside whom, and is cancelled, fails, or is full of NaN: an image that is made is stock's."""
 
 import pytest
 from comparison import POISON, Comparison
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from traffic import Arrival, arrivals, run
+from traffic import FAILING, Arrival, arrivals, run
 
 from fluxpool_inference.ipc.messages import Failed, Finished
 
@@ -17,7 +17,7 @@ def check(comparison: Comparison, traffic: list[Arrival], batch_sizes: list[int]
     bench, recorder, numbers = run(comparison, traffic, batch_sizes)
     for number, arrival in zip(numbers, traffic, strict=True):
         outcome = bench.outcome(number)
-        if arrival.request.prompt == POISON:
+        if arrival.request.prompt in {POISON, *FAILING}:
             assert outcome is None or isinstance(outcome, Failed)
         else:
             assert isinstance(outcome, Finished) or (outcome is None and arrival.cancel_after is not None)

@@ -266,6 +266,6 @@ def test_a_reproducible_image_has_forwards_of_its_own(bench: Bench, model: FakeM
 
 
 def test_the_loop_is_configured_once(bench: Bench) -> None:
-    bench._inbox.put(Configure(EngineConfig("m")))
+    bench._inbox.put(Configure(EngineConfig("m"), since=0.0))
     with pytest.raises(TypeError, match="Configure"):
         bench.turn()

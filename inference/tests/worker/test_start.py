@@ -1,5 +1,6 @@
 """From a configuration to a warm model, and what says that there is none."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import torch
 from bench import TEXT_TOKENS
 from diffusers import FluxTransformer2DModel
 
+from fluxpool_inference.cost_file import cost_file
+from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.values import EngineConfig, Quantize, StartError, StartFailure
 from fluxpool_inference.worker import device, start
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.stages import Stages
+from fluxpool_inference.worker.warm_up import WarmUp
 
 
 @pytest.fixture
@@ -43,6 +47,27 @@ def test_a_model_starts_warm_with_a_curve_and_its_stages(config: EngineConfig) -
         "warm_up",
     }
     assert torch.get_num_threads() == 1
+
+
+def test_a_start_takes_over_what_was_measured_before_on_such_a_device(
+    config: EngineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = replace(config, cache_dir=str(tmp_path))
+    before = start.start(kept, Stages())
+    assert before.known is None
+    known = Known(before.warm.calibration, encode=1.5)
+    file = cost_file(before.hardware, kept)
+    assert file is not None
+    file.write(known)
+    asked: list[Calibration | None] = []
+
+    def warm_up(*arguments: Any) -> WarmUp:
+        asked.append(arguments[-1])
+        return before.warm
+
+    monkeypatch.setattr(start, "warm_up", warm_up)
+    assert start.start(kept, Stages()).known == known
+    assert asked == [known.calibration]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +188,21 @@ def test_want_of_memory_is_known_on_every_device() -> None:
     assert device.is_out_of_memory(raised.value)
     assert not device.is_out_of_memory(RuntimeError("shapes do not match"))
     assert not device.is_out_of_memory(ValueError())
+
+
+def test_a_processor_has_a_name_also_where_it_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch(r".+ x \d+", device.name(torch.device("cpu")))
+
+    def unreadable(path: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    assert re.fullmatch(r".+ x \d+", device.name(torch.device("cpu")))
+
+
+def test_a_gpu_has_its_products_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+    assert device.name(torch.device("cuda:0")) == "NVIDIA H200"
 
 
 def test_a_cpu_is_never_lost() -> None:

@@ -1,12 +1,14 @@
 """What warm-up measures, on a fake model in virtual time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from bench import TEXT_TOKENS, VirtualTime
 from fake_model import FakeModel
 
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import Calibration, TransformerShape
 from fluxpool_inference.values import EngineConfig, Pace
 from fluxpool_inference.worker.warm_up import WarmUp, warm_up
 
@@ -15,8 +17,8 @@ def config(**options: object) -> EngineConfig:
     return EngineConfig("m", default_width=96, default_height=64, **options)  # type: ignore[arg-type]
 
 
-def measured(time: VirtualTime, model: FakeModel, **options: object) -> WarmUp:
-    return warm_up(model, config(**options), time.clock())
+def measured(time: VirtualTime, model: FakeModel, before: Calibration | None = None, **options: object) -> WarmUp:
+    return warm_up(model, config(**options), time.clock(), before)
 
 
 @pytest.fixture
@@ -124,3 +126,46 @@ def test_slow_stages_run_fewer_times(time: VirtualTime, model: FakeModel) -> Non
     model.fixed_seconds = 30.0
     measured(time, model)
     assert len(model.steps) == 2 * 4, "once that does not count and once that does, for each number of rows"
+
+
+# ---- what an earlier server measured
+
+
+def test_what_was_measured_before_is_kept_if_one_run_of_each_confirms_it(time: VirtualTime, model: FakeModel) -> None:
+    before = measured(time, model).calibration
+    model.steps.clear()
+    model.fixed_seconds, model.per_row_seconds, model.decode_seconds = 0.46, 0.11, 0.17
+    found = measured(time, model, before).calibration
+    assert found.step.fixed_seconds == pytest.approx(before.step.fixed_seconds)
+    assert found.step.per_row_seconds == pytest.approx(before.step.per_row_seconds)
+    assert (found.encode_seconds, found.decode_seconds) == (before.encode_seconds, before.decode_seconds)
+    assert [len(step) for step in model.steps] == [1, 1, 2, 2, 4, 4, 8, 8], "once for kernels and memory, once timed"
+
+
+def test_what_is_not_confirmed_is_measured_anew_and_only_that(time: VirtualTime, model: FakeModel) -> None:
+    before = measured(time, model).calibration
+    model.steps.clear()
+    model.fixed_seconds, model.per_row_seconds = 0.2, 0.02
+    found = measured(time, model, before).calibration
+    assert (found.step.fixed_seconds, found.step.per_row_seconds) == pytest.approx((0.2, 0.02))
+    assert (found.encode_seconds, found.decode_seconds) == (before.encode_seconds, before.decode_seconds)
+    assert sum(len(step) == 1 for step in model.steps) > 2
+
+
+@pytest.mark.parametrize("other", ["size", "model"])
+def test_what_was_measured_of_another_size_or_model_is_not_kept(
+    time: VirtualTime, model: FakeModel, other: str
+) -> None:
+    before = measured(time, model).calibration
+    change = {"reference": Bucket(4, 4, TEXT_TOKENS)} if other == "size" else {"shape": TransformerShape(128, 2)}
+    model.encode_seconds = 0.055
+    found = measured(time, model, replace(before, **change)).calibration  # type: ignore[arg-type]
+    assert found.encode_seconds == pytest.approx(0.055)
+
+
+def test_rows_that_memory_no_longer_holds_are_a_limit_also_where_costs_are_known(
+    time: VirtualTime, model: FakeModel
+) -> None:
+    before = measured(time, model).calibration
+    model.rows_held = 2
+    assert measured(time, model, before).rows_held == 2

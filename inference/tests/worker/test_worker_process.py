@@ -60,7 +60,7 @@ def test_anything_but_a_configuration_at_first_is_an_error(process: Process) -> 
 
 
 def test_a_model_that_is_not_there_is_said_and_told_by_the_exit_code(process: Process) -> None:
-    process.ours.sendall(frame_to_worker(Configure(EngineConfig("/nowhere/flux", device="cpu", threads=1))))
+    process.ours.sendall(frame_to_worker(Configure(EngineConfig("/nowhere/flux", device="cpu", threads=1), 0.0)))
     assert process.hear() == [NotStarted(StartFailure.MODEL_LOAD_FAILED, "model '/nowhere/flux' is no directory")]
     assert process.child.wait(60) == EXIT_NOT_STARTED
     assert process.child.stderr is not None

@@ -1,4 +1,7 @@
-"""Random traffic for a loop: images of few kinds, so that stock makes each once, at any time and in any company."""
+"""Random traffic for a loop: images of few kinds, so that stock makes each once, at any time and in any company.
+
+In that company are images full of NaN, and others that fail, or find no memory, at some stage.
+"""
 
 from dataclasses import dataclass
 
@@ -9,6 +12,10 @@ from hypothesis import strategies as st
 from fluxpool_inference.values import ImageRequest, TrueCfg
 
 SIZES = ((64, 64), (96, 64), (64, 96))
+PASSING = ["oom once at step 1", "oom once at decode"]
+"""Prompts of images that are made in the end."""
+FAILING = [f"{kind} at {stage}" for kind in ("error", "oom") for stage in ("encode", "begin", "step 0", "decode")]
+PROMPTS = ["a cat", "a dog", ""]
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Arrival:
 def requests(draw: st.DrawFn, guidance: bool) -> ImageRequest:
     width, height = draw(st.sampled_from(SIZES))
     return image(
-        draw(st.sampled_from(["a cat", "a dog", "", POISON])),
+        draw(st.one_of(st.sampled_from(PROMPTS), st.sampled_from([POISON, *PASSING, *FAILING]))),
         seed=draw(st.integers(0, 2)),
         steps=draw(st.integers(1, 5)),
         width=width,

@@ -45,6 +45,15 @@ def test_nothing_answered_has_no_latency() -> None:
         summarize([])
 
 
+def test_for_a_limit_those_that_were_not_answered_took_longer_than_any() -> None:
+    answered = [record(number, 0, 1 + number / 100) for number in range(95)]
+    refused = [record(95 + number, 0, 0.1, Outcome.REFUSED) for number in range(5)]
+    assert summarize(answered + refused).p95_of_all == 1.94
+    assert summarize([*answered, *refused, record(100, 0, 0.1, Outcome.FAILED)]).p95_of_all is None
+    gave_up = [record(95 + number, 0, 0.1, Outcome.GAVE_UP) for number in range(50)]
+    assert summarize(answered + gave_up).p95_of_all == summarize(answered).p95
+
+
 def test_a_quantile_is_a_value_that_was_seen() -> None:
     assert quantile([1, 2, 3, 4], 0.5) == 2
     assert quantile([1, 2, 3, 4], 0.95) == 4
@@ -82,6 +91,7 @@ def test_a_comparison_names_who_is_ahead() -> None:
 def test_steps_are_counted_by_their_rows() -> None:
     before, after = {1.0: 2.0, 2.0: 4.0, math.inf: 4.0}, {1.0: 5.0, 2.0: 9.0, math.inf: 10.0}
     assert rows.steps_by_rows(before, after) == {"1": 3.0, "2": 2.0, "inf": 1.0}
+    assert rows.steps_by_rows(after, before) == {}, "another process answered"
     assert rows.histogram("# no such metric\n") == rows.histogram(None) == {}
 
 

@@ -8,6 +8,7 @@ from conftest import ImageServer
 from PIL import Image
 
 from fluxpool_bench.__main__ import main
+from fluxpool_bench.session import Session
 
 
 def results(folder: Path) -> dict[str, object]:
@@ -99,9 +100,75 @@ def test_limits_make_the_exit_code(server: ImageServer, capsys: pytest.CaptureFi
     assert "missed" in capsys.readouterr().err
 
 
+def test_a_request_that_was_refused_misses_a_limit_of_the_latency(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.statuses = [429]
+    assert main([server.url, "--requests", "3", "--concurrent", "1", "--warm-up", "0", "--max-p95", "60"]) == 1
+    assert "p95 - s with 1 unanswered, limit 60 s" in capsys.readouterr().err
+
+
 def test_a_server_that_is_not_there_is_a_failure_not_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["http://127.0.0.1:9/v1", "--requests", "2", "--warm-up", "1"]) == 1
+    assert main(["http://127.0.0.1:9/v1", "--requests", "2", "--warm-up", "0"]) == 1
     assert "nothing was answered" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, "404: "), (400, "400: ")])
+def test_a_server_that_answers_no_request_of_the_warm_up_is_told_in_one_line_and_not_measured(
+    server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int, said: str
+) -> None:
+    server.statuses = [status] * 3
+    assert main([server.url, "--requests", "50", "--out", str(tmp_path)]) == 1
+    assert len(server.bodies) == 3
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 1
+    assert f"{server.url} answers no request of the warm-up: {said}" in captured
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_server_that_is_not_there_ends_in_the_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:9/v1", "--requests", "2"]) == 1
+    captured = capsys.readouterr().err
+    assert "answers no request of the warm-up: ConnectError" in captured
+    assert captured.count("\n") == 1
+
+
+def test_a_server_that_refuses_in_the_warm_up_is_measured(server: ImageServer) -> None:
+    server.statuses = [429] * 3
+    assert main([server.url, "--requests", "2"]) == 0
+
+
+def test_an_interrupt_ends_it_in_one_line(
+    server: ImageServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: Session, progress: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "run", interrupt)
+    assert main([server.url]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_mix_has_a_table_of_its_kinds(
+    server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    mix = tmp_path / "mix.toml"
+    mix.write_text("[[kind]]\nsteps = 4\n[[kind]]\nsteps = 28\n")
+    assert main([server.url, "--requests", "8", "--workload", str(mix)]) == 0
+    shown = capsys.readouterr().out
+    assert "by kind of request" in shown
+    assert "default size, 28 steps" in shown
+
+
+def test_no_request_is_made_twice_and_both_servers_are_asked_the_same(
+    server: ImageServer, other_server: ImageServer
+) -> None:
+    args = ["--compare", other_server.url, "--requests", "3", "--concurrent", "1,2", "--rounds", "2"]
+    assert main([server.url, *args]) == 0
+    seeds = [body["seed"] for body in server.bodies]
+    assert sorted(seeds) == list(range(3 + 2 * 2 * 3))
+    assert sorted(body["seed"] for body in other_server.bodies) == sorted(seeds)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +177,13 @@ def test_a_server_that_is_not_there_is_a_failure_not_a_crash(capsys: pytest.Capt
         ["--concurrent", "x"],
         ["--concurrent", "0"],
         ["--rate", "0"],
+        ["--rate", "nan"],
         ["--requests", "0"],
+        ["--timeout", "0"],
+        ["--steps", "0"],
+        ["--constant"],
+        ["--requests", "5", "--arrivals", "absent.csv"],
+        ["--workload", "absent.toml", "--size", "64x64"],
         ["--workload", "absent.toml"],
         ["--arrivals", "absent.csv"],
         ["--compare", "http://127.0.0.1:9/v1"],
@@ -121,6 +194,32 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: py
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_an_address_that_is_no_url_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["127.0.0.1:8000"]) == 2
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
+def test_an_address_that_is_no_url_is_exit_2(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([address]) == 2
     assert "base URL" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(
+    server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([server.url, "--out", str(tmp_path / "file" / "out")]) == 2
+    assert capsys.readouterr().err == f"fluxpool-bench: --out {tmp_path / 'file' / 'out'}: Not a directory\n"
+    assert server.bodies == []
+
+
+def test_a_table_that_goes_into_a_file_is_not_cut(
+    server: ImageServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main([server.url, "--requests", "3", "--concurrent", "1,2"]) == 0
+    shown = capsys.readouterr().out
+    assert "closed, 2 at once │" in shown
+    assert "…" not in shown
+
+
+def test_loads_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"])
+    assert "not allowed with" in capsys.readouterr().err

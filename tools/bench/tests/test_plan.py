@@ -7,7 +7,7 @@ import pytest
 
 from fluxpool_bench import arrivals, workload
 from fluxpool_bench.errors import UsageError
-from fluxpool_bench.workload import Kind, Workload
+from fluxpool_bench.workload import DEFAULT_PROMPTS, Kind, Workload
 
 
 def test_the_same_seed_draws_the_same_requests_and_a_longer_run_begins_with_the_shorter() -> None:
@@ -15,6 +15,14 @@ def test_the_same_seed_draws_the_same_requests_and_a_longer_run_begins_with_the_
     assert mix.draw(50) == mix.draw(50)
     assert {request.kind.steps for request in mix.draw(50)} == {4, 28}
     assert mix.draw(50) != Workload(mix.kinds, seed=8).draw(50)
+
+
+def test_a_later_run_has_the_same_kinds_and_prompts_and_none_of_the_same_seeds() -> None:
+    mix = Workload([Kind(steps=4, prompts=("{seed}: a", "b")), Kind(steps=28)], seed=7)
+    first, second = mix.draw(20), mix.draw(20, first=20)
+    assert [request.kind for request in first] == [request.kind for request in second]
+    assert [request.seed for request in first + second] == list(range(7, 47))
+    assert {request.prompt for request in first} & {request.prompt for request in second} <= {"b", *DEFAULT_PROMPTS}
 
 
 def test_kinds_are_drawn_by_weight() -> None:
@@ -54,6 +62,12 @@ def test_a_workload_file_is_read(tmp_path: Path) -> None:
         ("[[kind]]\nsteps = 'four'", "steps must be"),
         ("[[kind]]\nweight = 0", "weight must be"),
         ("[[kind]]\ngive_up_seconds = 0", "give_up_seconds must be"),
+        ("[[kind]]\nn = true", "n must be"),
+        ("[[kind]]\nguidance = 'high'", "guidance must be"),
+        ("[[kind]]\nguidance = nan", "guidance must be"),
+        ("[[kind]]\nsize = 512", "size must be"),
+        ("[[kind]]\nsize = '512'", "size must be"),
+        ("[[kind]]\noutput_format = 'gif'", "output_format must be one of png, jpeg, webp"),
         ("[[kind]]\nprompts = []", "prompts must be"),
         ("[[kind]]\nprompts = 'a'", "prompts must be"),
         ("[[kind", "workload"),
@@ -86,6 +100,8 @@ def test_arrivals_are_read_from_csv(tmp_path: Path, text: str) -> None:
         ("", "no arrival"),
         ("t_s\n", "no arrival"),
         ("1\nx\n", "line 2"),
+        ("1\n\n\nx\n", "line 4"),
+        ("1\ninf\n", "line 2"),
         ("2\n1\n", "never go back"),
         ("-1\n", "0 or later"),
     ],

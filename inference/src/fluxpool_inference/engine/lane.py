@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from fluxpool_inference.engine.cost_file import CostFile
+from fluxpool_inference.cost_file import CostFile, cost_file
 from fluxpool_inference.engine.ledger import Entry, Ledger
 from fluxpool_inference.engine.process import environment_of
 from fluxpool_inference.engine.serving import Serving
 from fluxpool_inference.engine.supervisor import Events, Supervisor
-from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry, processor_name
+from fluxpool_inference.engine.telemetry import BusyMeter, Telemetry
 from fluxpool_inference.engine.types import EngineObserver, WorkerMemory, WorkerState, WorkerStatus
 from fluxpool_inference.engine.watchdog import Watchdog
 from fluxpool_inference.ipc.messages import Cancel, Ready, Submit
@@ -63,12 +62,12 @@ class Lane:
         return self._serving
 
     def takes_over(self, ready: Ready, batch_size: int) -> None:
-        """A process serves. What its steps take is known from the one before, and what it holds from itself."""
+        """A process serves. What its steps take is known from those before, and what it holds from itself."""
         place = self._place
         self.telemetry.watch(ready.device_uuid)
         if self._serving is None:
-            self._file = self._cost_file(ready)
-            known = self._file.read() if self._file else None
+            self._file = cost_file(ready.hardware, place.config())
+            known = ready.known
         else:
             known = self._serving.costs.known()
         self._serving = Serving(
@@ -86,11 +85,6 @@ class Lane:
         """Keep what is known of its costs, where a folder for that is configured."""
         if self._file is not None:
             self._file.write(self.serving.costs.known())
-
-    def _cost_file(self, ready: Ready) -> CostFile | None:
-        config = self._place.config()
-        device = processor_name() if ready.model.device == "cpu" else self.telemetry.device_name()
-        return CostFile(Path(config.cache_dir), device, config) if config.cache_dir and device else None
 
     def set_batch_size(self, rows: int) -> None:
         """The ceiling of rows that forecasts count on."""

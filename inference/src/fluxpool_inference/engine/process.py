@@ -34,6 +34,7 @@ class WorkerProcess:
     async def spawn(
         cls,
         config: Callable[[], EngineConfig],
+        since: float,
         on_message: OnMessage,
         on_exit: Callable[[str], None],
         environment: Mapping[str, str],
@@ -41,7 +42,8 @@ class WorkerProcess:
         """Start a worker in a session of its own: the terminal's Ctrl-C is for its parent.
 
         Its configuration is asked for when the process is there, in the same turn of the event loop in which this
-        returns: what changes before is in it, and what changes after can be sent.
+        returns: what changes before is in it, and what changes after can be sent. Its start counts from the moment
+        `since`.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -52,7 +54,7 @@ class WorkerProcess:
             raise
         worker = cls(process, on_exit)
         worker._peer = Peer(ours, on_message, worker._hung_up)
-        worker.send(Configure(config()))
+        worker.send(Configure(config(), since))
         return worker
 
     @property

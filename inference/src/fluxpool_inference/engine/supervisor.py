@@ -11,6 +11,7 @@ start that failed is tried again is for the crew to say: it is not, if no other 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from fluxpool_inference.engine.process import WorkerProcess
 from fluxpool_inference.engine.types import WorkerState
 from fluxpool_inference.ipc.messages import FromWorker, NotStarted, Ready, ToWorker
 from fluxpool_inference.ipc.peer import OnMessage
+from fluxpool_inference.process_start import started_at
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 
 logger = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start the first process and wait until it serves. Raises StartError."""
         try:
-            await self._launch()
+            await self._launch(started_at())
         except StartError as error:
             self._note(error.message)
             raise
@@ -111,11 +113,11 @@ class Supervisor:
         if self._worker is not None:
             self._worker.kill(why)
 
-    async def _launch(self, longest_seconds: float | None = None) -> None:
+    async def _launch(self, since: float, longest_seconds: float | None = None) -> None:
         ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         try:
             self._worker = await WorkerProcess.spawn(
-                self._config, partial(self._on_message, ready), partial(self._on_exit, ready), self._environment
+                self._config, since, partial(self._on_message, ready), partial(self._on_exit, ready), self._environment
             )
         except OSError as error:
             raise StartError(StartFailure.DEVICE_UNAVAILABLE, f"no worker process can be made: {error}") from error
@@ -182,7 +184,7 @@ class Supervisor:
                 return
             await asyncio.sleep(_backoff_seconds(self._in_a_row))
             try:
-                await self._launch(_LONGEST_RESTART_SECONDS)
+                await self._launch(time.monotonic(), _LONGEST_RESTART_SECONDS)
             except StartError as error:
                 self._note(error.message)
                 self._in_a_row += 1

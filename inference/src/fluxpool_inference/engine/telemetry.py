@@ -1,13 +1,9 @@
 """How busy and how full the device is: by NVML where there is a GPU that it knows, else by the engine's account."""
 
 import contextlib
-import os
-import platform
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pynvml  # type: ignore[import-untyped]  # NVIDIA ships no types
 
@@ -64,10 +60,6 @@ class Gpu:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
-    def name(self) -> str:
-        """The product's, such as `NVIDIA H200`."""
-        return str(pynvml.nvmlDeviceGetName(self._handle))
-
     def memory(self) -> DeviceMemory:
         """Of the whole device or slice, other processes included."""
         memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
@@ -84,15 +76,6 @@ def _handle(uuid: str) -> object:
         return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     except pynvml.NVMLError:
         return pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{uuid}")
-
-
-def processor_name() -> str:
-    """What kind of CPU this is, as Linux tells it, and how many cores it has."""
-    try:
-        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return f"{found[1] if found else platform.machine()} x {os.cpu_count()}"
 
 
 class Telemetry:
@@ -114,13 +97,6 @@ class Telemetry:
         if self._gpu is not None:
             self._gpu.close()
             self._gpu = None
-
-    def device_name(self) -> str | None:
-        """What kind of GPU it is; None without one that NVML knows."""
-        try:
-            return self._gpu.name() if self._gpu else None
-        except pynvml.NVMLError:
-            return None
 
     def memory(self) -> DeviceMemory:
         """Zeros without a GPU."""

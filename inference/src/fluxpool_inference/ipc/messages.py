@@ -16,16 +16,17 @@ from pydantic import Field, TypeAdapter
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
-from fluxpool_inference.scheduling.costs import Calibration
+from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.scheduling.memory import Memory
 from fluxpool_inference.values import EngineConfig, GraphTiming, ImageRequest, ModelInfo, StartFailure
 
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """The first message: what to load and where to run it."""
+    """The first message: what to load and where to run it. `since` is the moment from which this start counts."""
 
     config: EngineConfig
+    since: float
     kind: Literal["configure"] = "configure"
 
 
@@ -65,6 +66,8 @@ class Ready:
         calibration: What its steps cost.
         rows_held: Rows of the default size that memory held at warm-up; None if it held all that were tried.
         device_uuid: The UUID of the GPU, or of the MIG slice of one, as CUDA says it; None on CPU.
+        hardware: What kind of device it is.
+        known: What an earlier server knew of its costs, on such a device and with this configuration.
         stages: Seconds of each stage of the start.
         memory: What its device's memory holds; None where that is not measured.
         graphs: What CUDA graphs are worth to it; empty without.
@@ -74,6 +77,8 @@ class Ready:
     calibration: Calibration
     rows_held: int | None
     device_uuid: str | None
+    hardware: str
+    known: Known | None
     stages: dict[str, float]
     memory: Memory | None = None
     graphs: tuple[GraphTiming, ...] = ()

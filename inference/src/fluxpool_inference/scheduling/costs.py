@@ -53,6 +53,10 @@ class StepCurve:
         through_zero = sum(w * rows * seconds for rows, seconds, w in points) / sum(w * r * r for r, _, w in points)
         return cls(0.0, through_zero)
 
+    def seconds(self, rows: int) -> float:
+        """The duration of one step."""
+        return self.fixed_seconds + self.per_row_seconds * rows
+
     def knee(self, gain: float = KNEE_GAIN) -> int:
         """The smallest number of rows from which one more lowers t(b) / b by at most the share `gain`; at 0, the most.
 

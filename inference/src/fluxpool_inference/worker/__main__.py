@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from fluxpool_inference import log
 from fluxpool_inference.ipc.link import Link
 from fluxpool_inference.ipc.messages import Configure, NotStarted, Ready, ToWorker
+from fluxpool_inference.process_start import started_at
 from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.values import QUANTIZE_LIBRARIES, EngineConfig, StartError
 from fluxpool_inference.worker.stages import Stages
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 def main() -> int:
     """Live as one worker; return the exit code, unless the socket's end ends the process before."""
-    began = time.monotonic()
     end = socket.socket(fileno=int(sys.argv[1]))
     end.set_inheritable(False)  # a child that kept it open would hide our end
     inbox: SimpleQueue[ToWorker] = SimpleQueue()
@@ -38,7 +38,7 @@ def main() -> int:
     _quieten(configure.config)
     _hide_what_is_not_used(configure.config)
     try:
-        return _serve(configure.config, inbox, link, began)
+        return _serve(configure, inbox, link)
     except StartError as error:
         link.send(NotStarted(error.reason, error.message))
         link.flush()
@@ -60,13 +60,14 @@ def _hide_what_is_not_used(config: EngineConfig) -> None:
         sys.modules.setdefault(library, None)  # type: ignore[arg-type]  # the import system's word for: not there
 
 
-def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began: float) -> int:
+def _serve(configure: Configure, inbox: SimpleQueue[ToWorker], link: Link) -> int:
     # Here, because these import torch: for seconds, in which the socket is already being watched.
     from fluxpool_inference.worker.loop import DeviceLoop, DeviceLostError  # noqa: PLC0415
     from fluxpool_inference.worker.start import start  # noqa: PLC0415
 
-    stages = Stages()
-    stages.seconds["import"] = time.monotonic() - began
+    config, stages = configure.config, Stages()
+    stages.seconds["process"] = max(0.0, started_at() - configure.since)
+    stages.seconds["import"] = time.monotonic() - started_at()
     started = start(config, stages)
     warm = started.warm
     limits = RowLimits(warm.calibration, config.batch_size, warm.rows_held, warm.memory, config.knee_gain)
@@ -86,6 +87,8 @@ def _serve(config: EngineConfig, inbox: SimpleQueue[ToWorker], link: Link, began
             warm.calibration,
             warm.rows_held,
             started.device_uuid,
+            started.hardware,
+            started.known,
             stages.seconds,
             memory=warm.memory,
             graphs=warm.graphs,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 
@@ -28,7 +28,7 @@ class Checkpoint:
 def find(config: EngineConfig) -> Checkpoint:
     """Check the model's configuration, download it if it is on the hub. Raises StartError that names what is wrong."""
     origin = _Origin(config)
-    _check_pipeline(config.model, origin.read(DiffusionPipeline))
+    _check_pipeline(config.model, origin.read(_Index))
     scheduler = origin.read(FlowMatchEulerDiscreteScheduler, "scheduler")
     _check_scheduler(config.model, scheduler)
     _check_transformer(config.model, origin.read(FluxTransformer2DModel, "transformer"))
@@ -43,6 +43,12 @@ def failure(message: str) -> StartError:
 def first_line(error: BaseException) -> str:
     """What went wrong, without the advice of many lines that libraries add."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+class _Index(ConfigMixin):  # type: ignore[misc]  # diffusers is not read by the type checker
+    """What a pipeline is made of, read without importing what loads pipelines."""
+
+    config_name = "model_index.json"
 
 
 class _Origin:
@@ -68,6 +74,8 @@ class _Origin:
     def complete(self) -> Path:
         if self._local:
             return Path(self._model)
+        from diffusers import DiffusionPipeline  # noqa: PLC0415 - a large part of diffusers, which only this needs
+
         try:
             return Path(DiffusionPipeline.download(self._model, use_safetensors=True, **self._hub))
         except (OSError, ValueError) as error:

@@ -2,6 +2,8 @@
 
 import math
 import os
+import platform
+import re
 from pathlib import Path
 
 import torch
@@ -52,6 +54,19 @@ def set_precision(config: EngineConfig) -> None:
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = config.tf32
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
+
+
+def name(device: torch.device) -> str:
+    """What kind of device it is: a GPU's product, such as `NVIDIA H200`; the processor, and how many cores it has."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_processor()} x {os.cpu_count()}"
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.machine()
 
 
 def uuid(device: torch.device) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.utils.torch_utils import randn_tensor
 
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -246,14 +245,7 @@ class FluxModel:
         """Sigmas (steps + 1) and timesteps (steps), as the pipeline has its scheduler make them."""
         config = self._parts.scheduler
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(config)
-        mu = calculate_shift(
-            image_tokens,
-            config.get("base_image_seq_len", 256),
-            config.get("max_image_seq_len", 4096),
-            config.get("base_shift", 0.5),
-            config.get("max_shift", 1.15),
-        )
-        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift(image_tokens, config))
         return scheduler.sigmas, scheduler.timesteps
 
     def _new_ids(self, bucket: Bucket) -> tuple[torch.Tensor, torch.Tensor]:
@@ -276,6 +268,17 @@ def guided(positive: torch.Tensor, negative: torch.Tensor, scale: float) -> torc
     the velocities before it multiplies, as it would a tensor of scales.
     """
     return negative + scale * (positive - negative)
+
+
+def shift(image_tokens: int, scheduler: Mapping[str, Any]) -> float:
+    """How far the sigmas of an image are shifted towards noise (mu): linear in its tokens, between two that are known.
+
+    `calculate_shift` of `diffusers.pipelines.flux.pipeline_flux`, which imports every pipeline's loaders along with it.
+    """
+    fewest, most = scheduler.get("base_image_seq_len", 256), scheduler.get("max_image_seq_len", 4096)
+    least, greatest = scheduler.get("base_shift", 0.5), scheduler.get("max_shift", 1.15)
+    slope = (greatest - least) / (most - fewest)
+    return float(image_tokens * slope + (least - slope * fewest))
 
 
 def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ import diffusers
 import torch
 import transformers
 
+from fluxpool_inference.cost_file import cost_file
+from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import checkpoint, compilation, device, graphs, loading, memory, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
@@ -20,11 +22,21 @@ from fluxpool_inference.worker.warm_up import WarmUp, first_steps, warm_up
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A model that is ready to serve."""
+    """A model that is ready to serve.
+
+    Attributes:
+        model: Loaded, and run once.
+        warm: What that showed.
+        device_uuid: See `device.uuid`.
+        hardware: See `device.name`.
+        known: What an earlier server knew of costs; None if nothing was kept.
+    """
 
     model: FluxModel
     warm: WarmUp
     device_uuid: str | None
+    hardware: str
+    known: Known | None
 
 
 def start(config: EngineConfig, stages: Stages) -> Started:
@@ -36,8 +48,11 @@ def start(config: EngineConfig, stages: Stages) -> Started:
         check(config, hardware)
     device.set_precision(config)
     model = _load(config, hardware, stages)
-    warm = _warm_up(model, config, stages, memory.gauge(hardware))
-    return Started(model, warm, device.uuid(hardware))
+    name = device.name(hardware)
+    file = cost_file(name, config)
+    known = file.read() if file else None
+    warm = _warm_up(model, config, stages, memory.gauge(hardware), known.calibration if known else None)
+    return Started(model, warm, device.uuid(hardware), name, known)
 
 
 def _quieten_libraries() -> None:
@@ -62,14 +77,16 @@ def _load(config: EngineConfig, hardware: torch.device, stages: Stages) -> FluxM
         raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
 
 
-def _warm_up(model: FluxModel, config: EngineConfig, stages: Stages, gauge: Gauge | None) -> WarmUp:
+def _warm_up(
+    model: FluxModel, config: EngineConfig, stages: Stages, gauge: Gauge | None, before: Calibration | None
+) -> WarmUp:
     size = f"{config.default_width}x{config.default_height}"
     try:
         if config.compile != "off":
             with stages.measure("compile"):
                 first_steps(model, config)
         with stages.measure("warm_up"):
-            warm = warm_up(model, config, Clock())
+            warm = warm_up(model, config, Clock(), before)
             return _measured(model, config, warm, gauge)
     except Exception as error:
         if device.is_out_of_memory(error):

@@ -1,7 +1,8 @@
 """Runs every stage once, so that nothing is done for the first time under a client's eyes, and measures what it costs.
 
 Steps of 1, 2, 4 and 8 rows of the default size are timed at full speed; a pace is a floor under the fitted curve, so
-nothing needs to be held here.
+nothing needs to be held here. Where an earlier server on such a device has measured the same, one timed run of each is
+enough to confirm it.
 """
 
 import statistics
@@ -19,6 +20,8 @@ from fluxpool_inference.worker.trial import Trial
 
 _RUNS = 5
 _ENOUGH_SECONDS = 1.0
+_CONFIRMED = 0.25
+"""A run that differs by no more than this share from what was measured before confirms it: single runs scatter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +47,28 @@ class WarmUp:
         return batch_size_max if self.rows_held is None else min(self.rows_held, batch_size_max)
 
 
-def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
-    """Measure the default size. Raises what the model raises on one row; out of memory on more is no error."""
+def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibration | None = None) -> WarmUp:
+    """Measure the default size. Raises what the model raises on one row; out of memory on more is no error.
+
+    Args:
+        model: To run.
+        config: Says the default size, and the most rows.
+        clock: To time by.
+        before: What an earlier server measured. What it says is kept, stage by stage, if one timed run confirms it: so
+            the unit of work stays the same over restarts.
+    """
     trial = Trial(model, config)
-    encode_seconds = _median(partial(trial.encoding, 1), clock)
+    if before and (before.reference, before.shape) != (trial.bucket, model.shape):
+        before = None
+    encode_seconds = _seconds(partial(trial.encoding, 1), clock, before.encode_seconds if before else None)
     samples: list[tuple[int, float]] = []
     rows_held = None
     for rows in WARM_ROWS:
         if rows > config.batch_size_max:
             break
         try:
-            samples.append((rows, _median(partial(trial.step, rows), clock)))
+            expected = before.step.seconds(rows) if before else None
+            samples.append((rows, _seconds(partial(trial.step, rows), clock, expected)))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
@@ -67,7 +81,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock) -> WarmUp:
             reference=trial.bucket,
             step=StepCurve.fit(samples),
             encode_seconds=encode_seconds,
-            decode_seconds=_median(trial.decoding, clock),
+            decode_seconds=_seconds(trial.decoding, clock, before.decode_seconds if before else None),
             pace=config.pace,
         ),
         rows_held,
@@ -82,16 +96,22 @@ def first_steps(model: Denoiser, config: EngineConfig) -> None:
         trial.step(rows)()
 
 
-def _median(ready: Callable[[], Callable[[], object]], clock: Clock) -> float:
+def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None) -> float:
     """The median seconds of a few runs after one that does not count; fewer runs where each takes long.
 
-    Each is made ready before it is timed.
+    Each is made ready before it is timed. If the first run that counts confirms what was measured `before`, it is that.
     """
-    ready()()
-    seconds: list[float] = []
-    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+
+    def run() -> float:
         work = ready()
         began = clock.now()
         work()
-        seconds.append(clock.now() - began)
+        return clock.now() - began
+
+    run()
+    seconds = [run()]
+    if before is not None and abs(seconds[0] / before - 1) <= _CONFIRMED:
+        return before
+    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+        seconds.append(run())
     return statistics.median(seconds)

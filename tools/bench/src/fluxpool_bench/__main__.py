@@ -2,20 +2,25 @@
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from fluxpool_bench import arrivals, plots, report, table, workload
 from fluxpool_bench.client import Target
-from fluxpool_bench.errors import UsageError
+from fluxpool_bench.errors import NoAnswerError, UsageError, reason
 from fluxpool_bench.session import Closed, Load, Open, Run, Session
 from fluxpool_bench.workload import Kind, Workload
 
-EXIT_MISSED, EXIT_USAGE = 1, 2
+EXIT_MISSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+REQUESTS = 50
+WIDTH = 160
+"""Columns where the output is no terminal but a file or a log, in which a table must not be cut."""
 
 EXAMPLES = """examples:
   fluxpool-bench http://127.0.0.1:8000/v1 --requests 50 --concurrent 5
@@ -38,15 +43,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--compare", metavar="URL", help="a second server, measured in turn with the first")
     p.add_argument("--model", help="model name to send (default: none)")
     load = p.add_argument_group("load")
-    load.add_argument("--requests", type=int, default=50, metavar="N", help="requests of a run (default 50)")
-    load.add_argument(
-        "--concurrent", default="5", metavar="N[,N…]", help="closed loop: clients; several make a sweep (default 5)"
-    )
-    load.add_argument("--rate", type=float, metavar="R", help="open loop: requests per second, Poisson arrivals")
-    load.add_argument("--constant", action="store_true", help="with --rate: evenly spaced arrivals")
-    load.add_argument(
+    load.add_argument("--requests", type=int, metavar="N", help="requests of a run (default 50)")
+    kind = load.add_mutually_exclusive_group()
+    kind.add_argument("--concurrent", metavar="N[,N…]", help="closed loop: clients; several make a sweep (default 5)")
+    kind.add_argument("--rate", type=float, metavar="R", help="open loop: requests per second, Poisson arrivals")
+    kind.add_argument(
         "--arrivals", type=Path, metavar="CSV", help="open loop: arrival times in s, column t_s or the first"
     )
+    load.add_argument("--constant", action="store_true", help="with --rate: evenly spaced arrivals")
     load.add_argument(
         "--warm-up", type=int, default=3, metavar="N", help="requests to each server before the first run (default 3)"
     )
@@ -55,13 +59,18 @@ def parser() -> argparse.ArgumentParser:
     work.add_argument("--workload", type=Path, metavar="TOML", help="a mix of sizes and steps, see the README")
     work.add_argument("--size", metavar="WxH")
     work.add_argument("--steps", type=int)
-    work.add_argument("--images", type=int, default=1, metavar="N", help="images per request (n)")
-    work.add_argument("--format", choices=["png", "jpeg", "webp"])
+    work.add_argument("--images", type=int, metavar="N", help="images per request, n (default 1)")
+    work.add_argument("--format", choices=workload.FORMATS)
     work.add_argument("--seed", type=int, default=0, help="draws requests and arrivals (default 0)")
     work.add_argument("--timeout", type=float, default=600, metavar="S", help="seconds per request (default 600)")
     out = p.add_argument_group("results")
     out.add_argument("--out", type=Path, metavar="DIR", help="write result.json and PNG plots there")
-    out.add_argument("--max-p95", type=float, metavar="S", help="exit 1 if a run of the first server has a longer p95")
+    out.add_argument(
+        "--max-p95",
+        type=float,
+        metavar="S",
+        help="exit 1 if a run of the first server has a longer p95; a request refused or failed counts as longer",
+    )
     out.add_argument("--min-throughput", type=float, metavar="R", help="exit 1 if one has fewer images per second")
     return p
 
@@ -71,47 +80,74 @@ def loads(args: argparse.Namespace) -> list[Load]:
     if args.arrivals:
         return [Open(tuple(arrivals.from_csv(args.arrivals)), args.arrivals.name)]
     if args.rate is not None:
-        if args.rate <= 0:
-            raise UsageError("--rate must be above 0")
-        times = (
-            arrivals.constant(args.rate, args.requests)
-            if args.constant
-            else arrivals.poisson(args.rate, args.requests, args.seed)
-        )
+        count = args.requests or REQUESTS
+        times = arrivals.constant(args.rate, count) if args.constant else arrivals.poisson(args.rate, count, args.seed)
         return [Open(tuple(times), f"{args.rate:g}/s {'constant' if args.constant else 'Poisson'}")]
     try:
-        numbers = [int(part) for part in args.concurrent.split(",")]
+        numbers = [int(part) for part in (args.concurrent or "5").split(",")]
     except ValueError as error:
         raise UsageError(f"--concurrent {args.concurrent}: must be whole numbers, separated by commas") from error
     if min(numbers) < 1:
         raise UsageError("--concurrent must be at least 1")
-    return [Closed(number) for number in numbers]
+    return [Closed(number) for number in dict.fromkeys(numbers)]
 
 
 def work(args: argparse.Namespace) -> Workload:
     """The requests asked for. Raises UsageError."""
     if args.workload:
         return workload.load(args.workload, args.seed)
-    return Workload([Kind(size=args.size, steps=args.steps, n=args.images, output_format=args.format)], args.seed)
+    return Workload([Kind(size=args.size, steps=args.steps, n=args.images or 1, output_format=args.format)], args.seed)
 
 
 def check(args: argparse.Namespace) -> None:
     """What argparse does not check. Raises UsageError."""
-    for name, least in (("requests", 1), ("rounds", 1), ("warm_up", 0), ("images", 1)):
-        if getattr(args, name) < least:
+    for name, least in (("requests", 1), ("rounds", 1), ("warm_up", 0), ("images", 1), ("steps", 1)):
+        if (number := getattr(args, name)) is not None and number < least:
             raise UsageError(f"--{name.replace('_', '-')} must be at least {least}")
+    for name in ("rate", "timeout"):
+        if (number := getattr(args, name)) is not None and not (math.isfinite(number) and number > 0):
+            raise UsageError(f"--{name} must be above 0")
+    _check_combinations(args)
     for url in filter(None, (args.url, args.compare)):
-        if not url.startswith(("http://", "https://")):
+        if not _is_base_url(url):
             raise UsageError(f"{url}: must be a base URL such as http://127.0.0.1:8000/v1")
     if args.compare and args.compare.rstrip("/") == args.url.rstrip("/"):
         raise UsageError("--compare needs another server than the first")
+
+
+def _check_combinations(args: argparse.Namespace) -> None:
+    """An option that would have no effect is refused. Raises UsageError."""
+    if args.constant and args.rate is None:
+        raise UsageError("--constant needs --rate")
+    if args.arrivals and args.requests is not None:
+        raise UsageError("--requests has no effect with --arrivals: the file has as many as it has")
+    of_one_kind = ("size", "steps", "images", "format")
+    if args.workload and (given := [name for name in of_one_kind if getattr(args, name) is not None]):
+        raise UsageError(f"--{given[0]} has no effect with --workload: the file says it")
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host)
+
+
+def make_folder(folder: Path | None) -> None:
+    """Before anything is measured that could not be written then. Raises UsageError."""
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder}: {reason(error)}") from error
 
 
 async def measure(args: argparse.Namespace, console: Console) -> list[Run]:
     """Run the session."""
     key = os.environ.get("OPENAI_API_KEY", "none")
     targets = [Target(url, args.model, args.timeout, key) for url in (args.url, args.compare) if url]
-    session = Session(targets, loads(args), work(args), args.requests, args.rounds, args.warm_up)
+    session = Session(targets, loads(args), work(args), args.requests or REQUESTS, args.rounds, args.warm_up)
     try:
         with table.LiveProgress(console) as progress:
             return await session.run(progress)
@@ -124,25 +160,32 @@ def missed(args: argparse.Namespace, runs: Sequence[Run]) -> list[str]:
     """The limits that a run of the first server did not keep."""
     misses = []
     for run in (run for run in runs if run.target == args.url.rstrip("/")):
-        p95, throughput = run.summary.p95, run.summary.throughput
+        p95, throughput = run.summary.p95_of_all, run.summary.throughput
         if args.max_p95 is not None and (p95 is None or p95 > args.max_p95):
-            misses.append(f"{run.load}, round {run.round}: p95 {table.seconds(p95)} s, limit {args.max_p95:g} s")
+            of = f" with {run.summary.unanswered} unanswered" if run.summary.unanswered else ""
+            misses.append(f"{run.load}, round {run.round}: p95 {table.seconds(p95)} s{of}, limit {args.max_p95:g} s")
         if args.min_throughput is not None and throughput < args.min_throughput:
             misses.append(f"{run.load}, round {run.round}: {throughput:.2f} images/s, least {args.min_throughput:g}")
     return misses
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0; 1 for a limit missed or nothing answered; 2 for a command line or file that is wrong."""
+    """Exit code: 0; 1 for a limit missed or nothing answered; 2 for a wrong command line or file; 130 interrupted."""
     args = parser().parse_args(argv)
-    console = Console()
+    console = _console()
     try:
         check(args)
+        make_folder(args.out)
         runs = asyncio.run(measure(args, console))
     except UsageError as error:
-        sys.stderr.write(f"fluxpool-bench: {error}\n")
-        return EXIT_USAGE
+        return _end(error, EXIT_USAGE)
+    except NoAnswerError as error:
+        return _end(error, EXIT_MISSED)
+    except KeyboardInterrupt:
+        return _end("interrupted; nothing is reported", EXIT_INTERRUPTED)
     console.print(table.results(runs))
+    if len({record.kind for run in runs for record in run.records}) > 1:
+        console.print(table.kinds(runs))
     if args.compare:
         console.print(table.comparison(report.comparison(runs)))
     for note in table.warnings(runs):
@@ -157,6 +200,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for miss in misses:
         sys.stderr.write(f"fluxpool-bench: missed: {miss}\n")
     return EXIT_MISSED if misses else 0
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH
+    return console
+
+
+def _end(why: object, code: int) -> int:
+    sys.stderr.write(f"fluxpool-bench: {why}\n")
+    return code
 
 
 if __name__ == "__main__":

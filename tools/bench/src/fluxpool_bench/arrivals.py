@@ -6,11 +6,12 @@ or not it could be sent then.
 """
 
 import csv
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from fluxpool_bench.errors import UsageError
+from fluxpool_bench.errors import UsageError, reason
 
 
 def poisson(rate: float, count: int, seed: int = 0) -> list[float]:
@@ -32,11 +33,12 @@ def from_csv(path: Path) -> list[float]:
     """Arrival times of a CSV file: its column `t_s`, or its first column. Raises UsageError with the line number."""
     try:
         with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+            reader = csv.reader(file)
+            rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"arrivals {path}: {error}") from error
-    column, first = _header(rows)
-    times = [_seconds(path, line, row, column) for line, row in enumerate(rows[first:], first + 1)]
+        raise UsageError(f"arrivals {path}: {reason(error)}") from error
+    column, first = _header([row for _, row in rows])
+    times = [_seconds(path, line, row, column) for line, row in rows[first:]]
     if not times:
         raise UsageError(f"arrivals {path}: holds no arrival time")
     if times != sorted(times) or times[0] < 0:
@@ -52,6 +54,9 @@ def _header(rows: Sequence[Sequence[str]]) -> tuple[int, int]:
 
 def _seconds(path: Path, line: int, row: Sequence[str], column: int) -> float:
     try:
-        return float(row[column])
-    except (IndexError, ValueError) as error:
-        raise UsageError(f"arrivals {path}: line {line} has no number in column {column + 1}") from error
+        seconds = float(row[column])
+    except (IndexError, ValueError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UsageError(f"arrivals {path}: line {line} has no number in column {column + 1}")
+    return seconds

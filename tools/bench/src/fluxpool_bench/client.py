@@ -71,13 +71,15 @@ class Target:
         try:
             async with asyncio.timeout(request.kind.give_up_seconds):
                 response = await self._http.post(f"{self.base_url}/images/generations", json=body)
+            done = time.perf_counter() - start  # strictly before the answer is parsed: that is the client's time
             size = len(response.content)
             outcome, images, detail = _judge(response)
         except TimeoutError:
+            done = time.perf_counter() - start
             outcome = Outcome.GAVE_UP
         except httpx.HTTPError as error:
-            detail = f"{type(error).__name__}: {error}"
-        done = time.perf_counter() - start
+            done = time.perf_counter() - start
+            detail = f"{type(error).__name__}: {error}".removesuffix(": ")
         return Record(
             request.index, request.kind.name, sent if due is None else due, sent, done, outcome, images, size, detail
         )

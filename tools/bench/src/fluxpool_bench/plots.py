@@ -58,7 +58,7 @@ def _throughput(axes: Axes, runs: Sequence[Run]) -> None:
         if done:
             width = max(done[-1] / 40, 0.25)
             counts, edges = np.histogram(done, bins=np.arange(0, done[-1] + width, width))
-            axes.step(edges[:-1], counts / width, where="post", label=label)
+            axes.stairs(counts / width, edges, baseline=None, label=label)
     axes.set(xlabel="s from the start of the run", ylabel="images/s")
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -70,6 +70,8 @@ def _rows(axes: Axes, runs: Sequence[Run]) -> None:
         label: group for label, group in _groups(runs).items() if any(sum(r.steps_by_rows.values()) for r in group)
     }
     bounds = list(next(iter(groups.values()))[0].steps_by_rows)
+    used = [any(run.steps_by_rows.get(bound) for group in groups.values() for run in group) for bound in bounds]
+    bounds = bounds[: len(bounds) - used[::-1].index(True)]
     width = 0.8 / len(groups)
     for number, (label, group) in enumerate(groups.items()):
         steps = np.array([sum(run.steps_by_rows.get(bound, 0.0) for run in group) for bound in bounds])

@@ -20,7 +20,12 @@ def histogram(text: str | None) -> dict[float, float]:
 
 
 def steps_by_rows(before: dict[float, float], after: dict[float, float]) -> dict[str, float]:
-    """How many steps of the run had at most so many rows (and more than the bound below), by upper bound."""
+    """How many steps of the run had at most so many rows (and more than the bound below), by upper bound.
+
+    Empty if a count went down: another process answered, of several behind one address or after a restart.
+    """
+    if any(after.get(bound, 0.0) < count for bound, count in before.items()):
+        return {}
     steps, below = {}, 0.0
     for bound in sorted(after):
         cumulative = after[bound] - before.get(bound, 0.0)

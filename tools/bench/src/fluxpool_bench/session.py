@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fluxpool_bench import rows
-from fluxpool_bench.client import Record, Target
+from fluxpool_bench.client import Outcome, Record, Target
+from fluxpool_bench.errors import NoAnswerError
 from fluxpool_bench.runner import closed_loop, open_loop
 from fluxpool_bench.summary import Summary, summarize
-from fluxpool_bench.workload import Workload
+from fluxpool_bench.workload import Request, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,26 @@ class Session:
                     yield number, load, target
 
     async def run(self, progress: Progress) -> list[Run]:
-        """Warm every target up, then run everything."""
+        """Warm every target up, then run everything. Raises NoAnswerError if one answers nothing while it is warmed."""
         for target in self.targets:
-            await closed_loop(target, self.workload.draw(self.warm_up), min(self.warm_up, 4), lambda _: None)
+            await self._warm(target)
         return [await self._one(number, load, target, progress) for number, load, target in self.order()]
 
+    async def _warm(self, target: Target) -> None:
+        requests = self.workload.draw(self.warm_up)
+        records = await closed_loop(target, requests, min(self.warm_up, 4), lambda _: None)
+        if records and all(record.outcome is Outcome.FAILED for record in records):
+            raise NoAnswerError(f"{target.base_url} answers no request of the warm-up: {records[0].detail}")
+
+    def _requests(self, number: int, load: Load) -> list[Request]:
+        """Those of a run: the same for every target, and no others' before."""
+        counts = [self.requests if isinstance(each, Closed) else len(each.arrivals) for each in self.loads]
+        place = self.loads.index(load)
+        return self.workload.draw(counts[place], self.warm_up + (number - 1) * sum(counts) + sum(counts[:place]))
+
     async def _one(self, number: int, load: Load, target: Target, progress: Progress) -> Run:
-        count = self.requests if isinstance(load, Closed) else len(load.arrivals)
-        requests = self.workload.draw(count)
+        requests = self._requests(number, load)
+        count = len(requests)
         progress.begin(target.base_url, load, number, count)
         before = rows.histogram(await target.metrics())
         on_record: Callable[[Record], None] = progress.record

@@ -1,5 +1,6 @@
 """Counts: a run's records to the figures of one row of a table. Pure."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ class Summary:
     Attributes:
         seconds: From the first due time to the last answer.
         throughput: Images per second over `seconds`.
+        p95_of_all: As `p95`, over all requests that their clients did not give up, where those that were refused or
+            failed count as longer than any; None if it is one of those.
         send_delay_p99: How late the generator itself sent (open loop): if large, it was the limit, not the server.
     """
 
@@ -32,7 +35,13 @@ class Summary:
     p95: float | None
     p99: float | None
     max: float | None
+    p95_of_all: float | None
     send_delay_p99: float
+
+    @property
+    def unanswered(self) -> int:
+        """Requests whose clients waited in vain."""
+        return self.refused + self.failed
 
     def as_dict(self) -> dict[str, float | int | None]:
         """For JSON."""
@@ -61,6 +70,7 @@ def summarize(records: Sequence[Record]) -> Summary:
         p95=quantile(latencies, 0.95),
         p99=quantile(latencies, 0.99),
         max=max(latencies, default=None),
+        p95_of_all=_of_all(latencies, count[Outcome.REFUSED] + count[Outcome.FAILED], 0.95),
         send_delay_p99=quantile([record.sent - record.due for record in records], 0.99) or 0.0,
     )
 
@@ -69,6 +79,12 @@ def quantile(values: Iterable[float], q: float) -> float | None:
     """The smallest value that at least the share `q` of all values does not exceed; None of nothing."""
     ordered = sorted(values)
     return float(np.quantile(ordered, q, method="inverted_cdf")) if ordered else None
+
+
+def _of_all(latencies: Sequence[float], unanswered: int, q: float) -> float | None:
+    """The quantile of all, as `quantile`; None if it is of one that was not answered."""
+    place = math.ceil(q * (len(latencies) + unanswered)) - 1
+    return sorted(latencies)[place] if 0 <= place < len(latencies) else None
 
 
 def median_ratio(

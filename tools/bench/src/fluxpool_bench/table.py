@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fluxpool_bench.client import Outcome, Record
 from fluxpool_bench.session import Load, Progress, Run
+from fluxpool_bench.summary import summarize
 
 
 class LiveProgress(Progress):
@@ -71,6 +72,24 @@ def results(runs: Sequence[Run]) -> Table:
         figures = (seconds(value) for value in (s.mean, s.p50, s.p90, s.p95, s.p99, s.max))
         counts = (str(run.round), str(s.ok), str(s.refused), str(s.failed), f"{s.throughput:.2f}")
         table.add_row(run.target, run.load, *counts, *figures)
+    return table
+
+
+def kinds(runs: Sequence[Run]) -> Table:
+    """One row for each kind of request, over all rounds of a load."""
+    table = Table(title="the same by kind of request")
+    for name in ("server", "load", "kind"):
+        table.add_column(name)
+    for name in ("ok", "not ok", "p50", "p95", "max"):
+        table.add_column(name, justify="right")
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for run in runs:
+        for record in run.records:
+            groups.setdefault((run.target, run.load, record.kind), []).append(record)
+    for names, records in groups.items():
+        s = summarize(records)
+        counts = (str(s.ok), str(len(records) - s.ok))
+        table.add_row(*names, *counts, *(seconds(value) for value in (s.p50, s.p95, s.max)))
     return table
 
 

@@ -14,14 +14,16 @@ A workload file is TOML, one table per kind:
     steps = 4
 """
 
+import math
 import random
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from fluxpool_bench.errors import UsageError
+from fluxpool_bench.errors import UsageError, reason
 
 DEFAULT_PROMPTS = (
     "a lighthouse on a cliff at dawn, oil painting",
@@ -29,6 +31,7 @@ DEFAULT_PROMPTS = (
     "an astronaut reading in a library, watercolour",
     "a bowl of ramen seen from above, studio light",
 )
+FORMATS = ("png", "jpeg", "webp")
 FIELDS = {"weight", "size", "steps", "n", "guidance", "prompts", "output_format", "give_up_seconds"}
 
 
@@ -80,17 +83,24 @@ class Request:
 
 
 class Workload:
-    """Draws requests from kinds by weight. The same seed draws the same requests, whatever their timing."""
+    """Draws requests from kinds by weight. The same seed draws the same requests, whatever their timing.
+
+    Kinds and prompts are the same in every run; what differs are the requests' seeds, so that no request is made twice.
+    """
 
     def __init__(self, kinds: Sequence[Kind], seed: int = 0) -> None:
         self.kinds = tuple(kinds)
         self.seed = seed
 
-    def draw(self, count: int) -> list[Request]:
-        """The first `count` requests."""
+    def draw(self, count: int, first: int = 0) -> list[Request]:
+        """`count` requests, after so many others in earlier runs."""
         chance = random.Random(self.seed)  # noqa: S311 - reproducible on purpose
         kinds = chance.choices(self.kinds, [kind.weight for kind in self.kinds], k=count)
-        return [_request(i, kind, chance.choice(kind.prompts), self.seed + i) for i, kind in enumerate(kinds)]
+        seeds = range(self.seed + first, self.seed + first + count)
+        return [
+            _request(index, kind, chance.choice(kind.prompts), seed)
+            for index, (kind, seed) in enumerate(zip(kinds, seeds, strict=True))
+        ]
 
 
 def _request(index: int, kind: Kind, prompt: str, seed: int) -> Request:
@@ -102,7 +112,7 @@ def load(path: Path, seed: int = 0) -> Workload:
     try:
         document = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"workload {path}: {error}") from error
+        raise UsageError(f"workload {path}: {reason(error)}") from error
     tables = document.get("kind")
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"workload {path}: needs at least one [[kind]] table")
@@ -118,13 +128,37 @@ def _kind(path: Path, number: int, table: object) -> Kind:
     prompts = table.get("prompts", DEFAULT_PROMPTS)
     if not _is_text_list(prompts) or not prompts:
         raise UsageError(f"{where}: prompts must be a non-empty list of strings")
-    for name in ("steps", "n"):
-        if name in table and not (isinstance(table[name], int) and table[name] > 0):
-            raise UsageError(f"{where}: {name} must be a whole number above 0")
-    for name in ("weight", "give_up_seconds"):
-        if name in table and not (isinstance(table[name], int | float) and table[name] > 0):
-            raise UsageError(f"{where}: {name} must be a number above 0")
+    for name, what, right in CHECKS:
+        if name in table and not right(table[name]):
+            raise UsageError(f"{where}: {name} must be {what}")
     return Kind(**{**table, "prompts": tuple(prompts)})
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0  # not isinstance: a bool is an int
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_positive(value: object) -> bool:
+    return _is_number(value) and value > 0  # type: ignore[operator]  # it is a number
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[1-9]\d*x[1-9]\d*|auto", value) is not None
+
+
+CHECKS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("steps", "a whole number above 0", _is_count),
+    ("n", "a whole number above 0", _is_count),
+    ("weight", "a number above 0", _is_positive),
+    ("give_up_seconds", "a number above 0", _is_positive),
+    ("guidance", "a number", _is_number),
+    ("size", 'such as "1024x1024"', _is_size),
+    ("output_format", "one of " + ", ".join(FORMATS), lambda value: value in FORMATS),
+)
 
 
 def _is_text_list(value: object) -> TypeGuard[Sequence[str]]:

@@ -1,7 +1,8 @@
 """What a device's steps cost, kept in a folder, so that a restarted server need not learn it again.
 
 One small JSON file for each combination of device, model, precision and whatever else of the configuration moves the
-speed. A file that cannot be read, or is of something else, is ignored with one line in the log and written anew.
+speed: a worker reads it when it starts, the HTTP process writes it. A file that cannot be read, or is of something
+else, is ignored with one line in the log and written anew.
 """
 
 import contextlib
@@ -43,6 +44,11 @@ class _File(BaseModel):
     steps: list[tuple[Bucket, Factor]]
     encode: Factor
     decode: Factor
+
+
+def cost_file(device: str, config: EngineConfig) -> "CostFile | None":
+    """The file of this configuration on a kind of device; None where no folder for it is configured."""
+    return CostFile(Path(config.cache_dir), device, config) if config.cache_dir else None
 
 
 class CostFile:
