@@ -41,6 +41,8 @@ OPTIONS: dict[str, tuple[str, object]] = {
     "batch_size": ("4", 4),
     "batch_size_min": ("2", 2),
     "batch_size_max": ("16", 16),
+    "knee_gain": ("0.01", 0.01),
+    "decode_batch_size": ("4", 4),
     "max_queue_seconds": ("12.5", 12.5),
     "max_waiting": ("7", 7),
     "drain_seconds": ("60", 60.0),
