@@ -24,6 +24,8 @@ START_SECONDS = 240
 POOL_SIZE = 2
 WAIT_SECONDS = 0.005
 """How long a peer's batch waits to be full: half of mosec's default, a tenth of the time of one tiny image."""
+MOST_DECODED = 8
+"""Ours: half a batch by one call of the VAE, and no more than this, so that answers go out while the rest is decoded."""
 _WARM = Kind("64x64", 4, prompts=("{seed} warm",))
 _UNPAUSED = 10**9
 """First seed of warm-up requests: none of them is measured."""
@@ -179,7 +181,7 @@ def _our_options(setup: Setup, port: int) -> dict[str, str]:
         "TORCH_THREADS": setup.threads,
         "MAX_SEQUENCE_LENGTH": TEXT_TOKENS,
         "BATCH_SIZE": setup.rows,
-        "DECODE_BATCH_SIZE": setup.rows,  # as the peers' pipelines decode
+        "DECODE_BATCH_SIZE": min(MOST_DECODED, max(1, setup.rows // 2)),
         "KNEE_GAIN": 0,  # as many rows as the peers have
         "DEFAULT_SIZE": "64x64",
         "MIN_SIDE": 64,
