@@ -25,7 +25,7 @@ POOL_SIZE = 2
 WAIT_SECONDS = 0.005
 """How long a peer's batch waits to be full: half of mosec's default, a tenth of the time of one tiny image."""
 MOST_DECODED = 8
-"""Ours: half a batch by one call of the VAE, and no more than this, so that answers go out while the rest is decoded."""
+"""Ours: half a batch by one call of the VAE, and no more than this: answers go out while the rest is decoded."""
 _WARM = Kind("64x64", 4, prompts=("{seed} warm",))
 _UNPAUSED = 10**9
 """First seed of warm-up requests: none of them is measured."""
