@@ -62,7 +62,8 @@ def _hide_what_is_not_used(config: EngineConfig) -> None:
 
 def _serve(configure: Configure, inbox: SimpleQueue[ToWorker], link: Link) -> int:
     # Here, because these import torch: for seconds, in which the socket is already being watched.
-    from fluxpool_inference.worker.loop import DeviceLoop, DeviceLostError  # noqa: PLC0415
+    from fluxpool_inference.worker.attempts import DeviceLostError  # noqa: PLC0415
+    from fluxpool_inference.worker.loop import DeviceLoop  # noqa: PLC0415
     from fluxpool_inference.worker.start import start  # noqa: PLC0415
 
     config, stages = configure.config, Stages()
