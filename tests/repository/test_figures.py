@@ -74,8 +74,8 @@ def test_a_cell_is_told_against_the_peer_it_looks_worst_against_and_against_the_
     parts = {"x": {"figures": {"cells": {"uniform": cell, "overload": {"model": "small"}}}}, "y": {"figures": {}}}
     (tmp_path / "a.json").write_text(json.dumps({"parts": parts}))
     assert quote.quoted("<!-- cells: a -->\n<!-- end -->", tmp_path).splitlines()[3:-1] == [
-        "| uniform | tiny | 8 clients | 0.80 (0.70 to 0.90), behind, b | 0.30 (0.20 to 0.40), **ahead**, a | "
-        + " | 0.95 (0.85 to 1.05), tie |"
+        "| uniform | tiny | 8 clients | 0.80 (0.70 to 0.90), behind, b | 0.30 (0.20 to 0.40), **ahead**, a |"
+        "  | 0.95 (0.85 to 1.05), tie |"
     ]
 
 
