@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -12,7 +13,6 @@ from fluxpool_inference.scheduling.admission import (
     retry_after_seconds,
 )
 from fluxpool_inference.scheduling.forecast import Forecast
-from fluxpool_inference.values import RejectReason
 
 POLICY = AdmissionPolicy(max_queue_seconds=30, max_waiting=10, drain_seconds=300)
 

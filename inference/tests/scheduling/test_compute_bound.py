@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scheduling_values import FLUX, Image
 
 from fluxpool_inference.engine.sizes import Sizes
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -26,7 +27,7 @@ from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, OnlineCo
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import Forecast, forecast
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import Priority, RejectReason
+from fluxpool_inference.values import Priority
 
 STEPS = 28
 SQUARE = Bucket.of_size(1024, 1024, 512)

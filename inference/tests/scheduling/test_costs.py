@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scheduling_values import FLUX, SMALL, TALL, WIDE, calibration
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import (
     KNEE_GAIN,
@@ -14,7 +15,6 @@ from fluxpool_inference.scheduling.costs import (
     StepCurve,
     longest_request_seconds,
 )
-from fluxpool_inference.values import Pace
 
 H200_BF16_FLOPS = 790e12
 

@@ -1,5 +1,6 @@
 """The engine's facade for the HTTP process: no torch here or below; the device lives in a worker process."""
 
+from fluxpool_inference.configuration import EngineConfig, Pace, Quantize
 from fluxpool_inference.engine.facade import Engine
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ticket import Ticket
@@ -14,23 +15,15 @@ from fluxpool_inference.engine.types import (
     WorkerState,
     WorkerStatus,
 )
+from fluxpool_inference.outcomes import Rejected, RejectReason, RequestFailed, StartError, StartFailure, TooLarge
 from fluxpool_inference.values import (
     LATENT_MULTIPLE,
-    EngineConfig,
     GraphTiming,
     ImageRequest,
     ModelInfo,
-    Pace,
     Priority,
-    Quantize,
-    Rejected,
-    RejectReason,
-    RequestFailed,
     Runtime,
-    StartError,
-    StartFailure,
     Timings,
-    TooLarge,
     TrueCfg,
 )
 

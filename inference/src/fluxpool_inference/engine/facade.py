@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.engine.crew import Crew
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ledger import Entry, Ledger
@@ -14,6 +15,7 @@ from fluxpool_inference.engine.serving import Loaded
 from fluxpool_inference.engine.telemetry import memory_of_all, utilization_of_all
 from fluxpool_inference.engine.ticket import EntryTicket, Ticket
 from fluxpool_inference.engine.types import EngineObserver, EngineStatus
+from fluxpool_inference.outcomes import Rejected, RejectReason, StartError, StartFailure, TooLarge
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -29,16 +31,7 @@ from fluxpool_inference.scheduling.costs import longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import Forecast
 from fluxpool_inference.scheduling.limits import draining_batch_size
-from fluxpool_inference.values import (
-    EngineConfig,
-    ImageRequest,
-    ModelInfo,
-    Rejected,
-    RejectReason,
-    StartError,
-    StartFailure,
-    TooLarge,
-)
+from fluxpool_inference.values import ImageRequest, ModelInfo
 
 _MESSAGES = {
     RejectReason.QUEUE_FULL: "the queue is full",

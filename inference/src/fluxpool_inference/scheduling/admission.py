@@ -15,8 +15,8 @@ for each other by its own wish. It is refused when
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.forecast import Forecast
-from fluxpool_inference.values import RejectReason
 
 _LEAST_RETRY_SECONDS = 1.0
 _JITTER = 0.25

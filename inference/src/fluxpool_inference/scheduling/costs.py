@@ -10,8 +10,9 @@ apart, in `OnlineCosts`.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import LATENT_MULTIPLE, Pace
+from fluxpool_inference.values import LATENT_MULTIPLE
 
 WARM_ROWS = (1, 2, 4, 8)
 """The numbers of rows whose steps are measured at warm-up."""

@@ -13,11 +13,12 @@ import time
 from queue import SimpleQueue
 
 from fluxpool_inference import log
+from fluxpool_inference.configuration import QUANTIZE_LIBRARIES, EngineConfig
 from fluxpool_inference.ipc.link import Link
 from fluxpool_inference.ipc.messages import Configure, NotStarted, Ready, ToWorker
+from fluxpool_inference.outcomes import StartError
 from fluxpool_inference.process_start import started_at
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import QUANTIZE_LIBRARIES, EngineConfig, StartError
 from fluxpool_inference.worker.stages import Stages
 
 EXIT_NOT_STARTED = 3

@@ -17,6 +17,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.ipc.messages import (
     Cancel,
     Encoded,
@@ -33,7 +34,6 @@ from fluxpool_inference.ipc.messages import (
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue, Forwards, choose
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import Pace
 from fluxpool_inference.worker.attempts import Attempts, Failure
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.image import Image
