@@ -47,6 +47,18 @@ class TooLarge(Exception):  # noqa: N818 - an answer to the client, not a fault
         self.problem = problem
 
 
+class TooLong(Exception):  # noqa: N818 - an answer to the client, not a fault
+    """A request is within all limits and still takes longer than the server may take to drain.
+
+    Attributes:
+        problem: Completes a sentence that begins with the request; says what is possible.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the request {problem}")
+        self.problem = problem
+
+
 class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
     """The request was not admitted; nothing of it was started.
 

@@ -102,7 +102,7 @@ def test_the_first_refused_is_told_to_come_back_when_its_turn_would_have_come() 
 def test_the_limits_of_a_pool_fit_its_drain() -> None:
     longest = longest_request_seconds(COSTS, max_pixels=2_097_152, max_steps=50, max_images=4, text_tokens=512)
     assert longest == pytest.approx(
-        4 * 50 * 2 * 0.2 * FLUX.step_flop(Bucket(1, 8192, 512)) / FLUX.step_flop(SQUARE), rel=0.02
+        4 * 50 * 0.2 * FLUX.step_flop(Bucket(1, 8192, 512)) / FLUX.step_flop(SQUARE), rel=0.02
     )
     assert drain_problem(POLICY, longest) is None
 

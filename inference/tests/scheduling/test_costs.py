@@ -167,8 +167,7 @@ def test_one_absurd_duration_hardly_moves_a_forecast() -> None:
     assert online.step_seconds(SMALL, 1) <= 2 * frozen.step_seconds(SMALL, 1)
 
 
-def test_the_longest_request_has_most_pairs_of_most_pixels_and_steps() -> None:
+def test_the_longest_request_has_most_images_of_most_pixels_and_steps() -> None:
     costs = calibration()
     seconds = longest_request_seconds(costs, max_pixels=32 * 256, max_steps=50, max_images=4, text_tokens=64)
-    assert seconds == pytest.approx(4 * costs.work_seconds(WIDE, 50, rows=2))
-    assert seconds > 4 * costs.work_seconds(WIDE, 50)
+    assert seconds == pytest.approx(4 * costs.work_seconds(WIDE, 50))

@@ -15,7 +15,15 @@ from fluxpool_inference.engine.types import (
     WorkerState,
     WorkerStatus,
 )
-from fluxpool_inference.outcomes import Rejected, RejectReason, RequestFailed, StartError, StartFailure, TooLarge
+from fluxpool_inference.outcomes import (
+    Rejected,
+    RejectReason,
+    RequestFailed,
+    StartError,
+    StartFailure,
+    TooLarge,
+    TooLong,
+)
 from fluxpool_inference.values import (
     LATENT_MULTIPLE,
     GraphTiming,
@@ -52,6 +60,7 @@ __all__ = [
     "Ticket",
     "Timings",
     "TooLarge",
+    "TooLong",
     "TrueCfg",
     "Utilization",
     "WorkerMemory",
