@@ -25,7 +25,7 @@ POOL_SIZE = 2
 WAIT_SECONDS = 0.005
 """How long a peer's batch waits to be full: half of mosec's default, a tenth of the time of one tiny image."""
 MOST_DECODED = 8
-"""Ours: no more by one call of the VAE, so that of a larger batch answers go out while the rest is decoded."""
+"""Ours: half a batch by one call of the VAE, and no more than this: answers go out while the rest is decoded."""
 _WARM = Kind("64x64", 4, prompts=("{seed} warm",))
 _UNPAUSED = 10**9
 """First seed of warm-up requests: none of them is measured."""
@@ -145,14 +145,13 @@ def start(name: str, setup: Setup, logs: Path) -> Side:
 
 
 def pin(name: str, pid: int, setup: Setup) -> None:
-    """Put a side that does nothing onto the host's CPUs, and the thread that runs our model onto the device's.
+    """Put a side that does nothing onto the host's CPUs, and our worker onto the device's.
 
     A peer's kit puts the thread that calls the pipeline there for as long as the call takes.
     """
     processes.pin(processes.tree(pid), setup.host_cpus)
     if name == OURS:
-        for worker in processes.running(pid, "fluxpool_inference.worker"):
-            os.sched_setaffinity(worker, setup.device_cpus)  # its first thread; the others talk to the HTTP process
+        processes.pin(processes.running(pid, "fluxpool_inference.worker"), setup.device_cpus)
 
 
 def projects() -> list[Path]:
@@ -182,7 +181,7 @@ def _our_options(setup: Setup, port: int) -> dict[str, str]:
         "TORCH_THREADS": setup.threads,
         "MAX_SEQUENCE_LENGTH": TEXT_TOKENS,
         "BATCH_SIZE": setup.rows,
-        "DECODE_BATCH_SIZE": min(MOST_DECODED, setup.rows),
+        "DECODE_BATCH_SIZE": min(MOST_DECODED, max(1, setup.rows // 2)),
         "KNEE_GAIN": 0,  # as many rows as the peers have
         "DEFAULT_SIZE": "64x64",
         "MIN_SIDE": 64,
