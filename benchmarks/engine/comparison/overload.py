@@ -47,8 +47,8 @@ class OverloadRound:
         return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + self.own_seconds)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, with what follows from it."""
+        return asdict(self) | {"goodput": self.goodput, "p99_over_bound": self.p99_over_bound}
 
 
 async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) -> AsyncIterator[OverloadRound]:
