@@ -15,9 +15,10 @@ import gguf
 import torch
 from record import Part, record, reported
 
+from fluxpool_inference.configuration import EngineConfig, Quantize, QuantizeForm
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.tiny_model import write_tiny_model
-from fluxpool_inference.values import EngineConfig, ImageRequest, Quantize, QuantizeForm
+from fluxpool_inference.values import ImageRequest
 from fluxpool_inference.worker import checkpoint, loading, quantize
 from fluxpool_inference.worker.flux import FluxModel
 

@@ -1,17 +1,24 @@
 """Copies the recorded figures from `benchmarks/results/` into the README, so that no figure there is typed by hand.
 
+Between `<!-- results: NAME -->` and `<!-- end -->` stand all figures of NAME.json, after `aims` those that have an aim,
+and after `cells` its cells, one side beside the others.
+
 python benchmarks/quote.py --write     put the tables between the README's markers
 python benchmarks/quote.py --check     exit 1 if the README says something else than the results
 """
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+BARE = "bare loop"
+_BLOCK = re.compile(r"<!-- (?P<kind>results|aims|cells): (?P<name>\S+) -->.*?<!-- end -->", re.DOTALL)
 
 
 def table(result: dict[str, Any]) -> str:
@@ -23,9 +30,52 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", f"Measured {date} on {machine}; `{result['command']}`.{paced}"])
 
 
-def block(result: Path) -> str:
+def aims(result: dict[str, Any]) -> str:
+    """The same without the figures that have no aim."""
+    return table(result | {"aims": [aim for aim in result["aims"] if aim["met"] is not None]})
+
+
+def cells(result: dict[str, Any]) -> str:
+    """One row per cell: ours over the best of the others, which is the one against which we look worst."""
+    rows = [
+        "| cell | model | load | images/s | median latency | 99th percentile | images/s over the bare loop |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, cell in _cells(result):
+        figures = (_worst(cell["comparisons"], figure) for figure in ("throughput", "p50", "p99"))
+        bare = [one for one in cell["comparisons"] if one["against"] == BARE]
+        columns = [name, cell["model"].split(",")[0], cell["load"], *figures, _ratio(bare[0]) if bare else ""]
+        rows.append(f"| {' | '.join(columns)} |")
+    return "\n".join(rows)
+
+
+def _cells(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for part in result["parts"].values():
+        for name, cell in part["figures"].get("cells", {}).items():
+            if "comparisons" in cell:
+                yield name, cell
+
+
+def _worst(comparisons: Sequence[Mapping[str, Any]], figure: str) -> str:
+    found = [one for one in comparisons if one["figure"] == figure and one["against"] != BARE]
+    if not found:
+        return ""
+    best = min if figure == "throughput" else max
+    one = best(found, key=lambda one: one["ratio"])
+    return f"{_ratio(one)}, {one['against']}"
+
+
+def _ratio(one: Mapping[str, Any]) -> str:
+    verdict = {"ahead": "**ahead**"}.get(one["verdict"], one["verdict"])
+    return f"{one['ratio']:.2f} ({one['interval'][0]:.2f} to {one['interval'][1]:.2f}), {verdict}"
+
+
+def block(kind: str, result: Path) -> str:
     """What stands between two markers; a run that was not made yet is told as that."""
-    return table(json.loads(result.read_text())) if result.exists() else "Not recorded yet."
+    return TABLES[kind](json.loads(result.read_text())) if result.exists() else "Not recorded yet."
+
+
+TABLES = {"results": table, "aims": aims, "cells": cells}
 
 
 def _met(met: bool | None) -> str:
@@ -33,14 +83,13 @@ def _met(met: bool | None) -> str:
 
 
 def quoted(readme: str, results: Path) -> str:
-    """The README with every block `<!-- results: NAME -->` … `<!-- end -->` filled from NAME.json."""
-    parts = readme.split("<!-- results: ")
-    filled = [parts[0]]
-    for part in parts[1:]:
-        name, rest = part.split(" -->", 1)
-        _, after = rest.split("<!-- end -->", 1)
-        filled.append(f"{name} -->\n{block(results / f'{name}.json')}\n<!-- end -->{after}")
-    return "<!-- results: ".join(filled)
+    """The README with every block between markers filled from what is recorded."""
+
+    def filled(found: re.Match[str]) -> str:
+        kind, name = found["kind"], found["name"]
+        return f"<!-- {kind}: {name} -->\n{block(kind, results / f'{name}.json')}\n<!-- end -->"
+
+    return _BLOCK.sub(filled, readme)
 
 
 def main() -> int:

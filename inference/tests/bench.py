@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.ipc.messages import Cancel, Failed, Finished, FromWorker, SetBatchSize, Submit
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import ImageRequest, Pace, TrueCfg
+from fluxpool_inference.values import ImageRequest, TrueCfg
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.loop import DeviceLoop
 from fluxpool_inference.worker.pacing import Clock

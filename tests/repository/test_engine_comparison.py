@@ -1,5 +1,6 @@
 """The comparison with the peers: what its figures say of samples, and that all sides have the same libraries."""
 
+import json
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ TOP = Path(__file__).parents[2]
 sys.path[:0] = [str(TOP / "benchmarks"), str(TOP / "benchmarks" / "engine")]
 
 from comparison import figures, measure, processes, results  # noqa: E402 - after the path
-from comparison.cells import BARE, CELLS, LOCK, OURS, POOL, SERVERS, TEXT_TOKENS  # noqa: E402 - after the path
+from comparison.cells import BARE, CELLS, LOCK, MAX_QUEUE_SECONDS, OURS, POOL, SERVERS, TEXT_TOKENS  # noqa: E402 - after the path
+from comparison.measure import Sample  # noqa: E402
+from comparison.overload import OverloadRound  # noqa: E402
 
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Load  # noqa: E402
@@ -75,12 +78,11 @@ def test_the_original_is_judged_by_its_better_mode() -> None:
 
 def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
     def one(p99_over_bound: float) -> dict[str, Any]:
-        return {
-            "load": sample(9.5, 1),
-            "peak": sample(10, 1),
-            "p99_over_bound": p99_over_bound,
-            "waits": [(1.1, 1.0), (2.0, 1.0), (0.9, 1.0)],
-        }
+        peak, load = (Sample(throughput, 1.0, 6.0 * p99_over_bound, {}, 10, 0, 0, 0) for throughput in (10.0, 9.5))
+        waits = ((1.1, 1.0), (2.0, 1.0), (0.9, 1.0))
+        round_ = OverloadRound(peak, own_seconds=6.0 - MAX_QUEUE_SECONDS, load=load, waits=waits)
+        kept: dict[str, Any] = json.loads(json.dumps(round_.as_dict()))
+        return kept
 
     kept, broken = (aims(figures.overload_aims([one(late)] * 10)) for late in (0.99, 1.01))
     assert kept["overload_goodput"] == (0.95, True)

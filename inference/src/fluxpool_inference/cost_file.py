@@ -17,9 +17,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, Known
-from fluxpool_inference.values import EngineConfig
 from fluxpool_inference.version import VERSION
 
 logger = logging.getLogger(__name__)

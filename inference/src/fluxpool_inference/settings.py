@@ -18,9 +18,9 @@ from pydantic_settings import (
 )
 
 from fluxpool_inference import contract
+from fluxpool_inference.configuration import QUANTIZE_FORMS, AttentionBackend, CompileMode, CudaGraphs, OffloadMode
 from fluxpool_inference.engine import EngineConfig, Pace, Quantize
 from fluxpool_inference.size import Size
-from fluxpool_inference.values import QUANTIZE_FORMS, AttentionBackend, CompileMode, CudaGraphs, OffloadMode
 
 MEBI = 1024 * 1024
 MAX_PIXELS_SUPPORTED = 4 * MEBI

@@ -25,6 +25,7 @@ from fluxpool_inference.engine import (
     Ticket,
     Timings,
     TooLarge,
+    TooLong,
     Utilization,
     WorkerMemory,
     WorkerState,
@@ -103,7 +104,7 @@ class InMemoryEngine(Engine):
         self.step_seconds = 0.0
         self.failing_seeds: set[int] = set()
         self.held_seeds: set[int] = set()
-        self.rejection: Rejected | TooLarge | None = None
+        self.rejection: Rejected | TooLarge | TooLong | None = None
         self.model_info = ModelInfo("m", "flux-dev", True, 3.5, 28, 512, "float32", "cpu", 1000)
         self.worker_state = WorkerState.STARTING
         self.worker_deaths = 0
@@ -139,7 +140,7 @@ class InMemoryEngine(Engine):
         rejection = self.rejection
         if self._draining:
             rejection = Rejected(RejectReason.DRAINING, 1, "draining")
-        if isinstance(rejection, TooLarge):
+        if isinstance(rejection, TooLarge | TooLong):
             raise rejection
         if rejection:
             self.observer.rejected(rejection.reason, len(requests), WORK_SECONDS * len(requests), first_attempt)

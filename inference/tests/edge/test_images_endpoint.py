@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from waiting import until
 
-from fluxpool_inference.engine import Rejected, RejectReason, TooLarge
+from fluxpool_inference.engine import Rejected, RejectReason, TooLarge, TooLong
 from fluxpool_inference.http import body as body_module
 from fluxpool_inference.http.replies import http_error
 from fluxpool_inference.values import ModelInfo, TrueCfg
@@ -273,6 +273,20 @@ async def test_a_size_that_memory_does_not_hold_is_a_400_that_says_which_is_poss
         "type": "invalid_request_error",
         "param": "size",
         "code": "size_too_large",
+    }
+    assert await client.value("fluxpool_rejected_total", reason="invalid_request") == 1
+
+
+async def test_a_pair_that_takes_longer_than_a_drain_is_a_400_that_says_what_would_do(client: Client) -> None:
+    client.engine.rejection = TooLong(
+        "takes 330 s on this server, which finishes requests of at most 270 s: ask for less"
+    )
+    response = await client.generate(negative_prompt="rain", true_cfg_scale=4)
+    assert error(response, 400) == {
+        "message": "The request takes 330 s, and at most 270 s are possible: ask for less.",
+        "type": "invalid_request_error",
+        "param": "negative_prompt",
+        "code": "request_too_long",
     }
     assert await client.value("fluxpool_rejected_total", reason="invalid_request") == 1
 

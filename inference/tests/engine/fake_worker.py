@@ -19,11 +19,12 @@ from typing import Any
 
 from fake_model import INFO, FakeModel
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.cost_file import cost_file
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve
 from fluxpool_inference.scheduling.memory import Memory, PeakLine
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import __main__ as worker
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.stages import Stages

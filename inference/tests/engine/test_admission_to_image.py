@@ -18,6 +18,7 @@ from fluxpool_inference.engine import (
     RequestFailed,
     Stage,
     TooLarge,
+    TooLong,
     WorkerState,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -236,12 +237,13 @@ async def test_an_image_that_would_be_late_is_refused_and_one_in_time_is_not(bed
     await pixels_of(await admit(bed, steps=2, deadline_seconds=60))
 
 
-async def test_what_could_not_be_drained_is_refused(make: Make) -> None:
+async def test_a_pair_that_takes_longer_than_a_drain_is_refused_where_its_image_alone_is_not(make: Make) -> None:
     bed = make(drain_seconds=40, max_queue_seconds=30, max_steps=50)
     await bed.engine.start()
-    with pytest.raises(Rejected) as refused:
-        await admit(bed, steps=5000)
-    assert refused.value.reason is RejectReason.WAIT_TOO_LONG
+    with pytest.raises(TooLong, match=r"takes 11 s on this server, which finishes requests of at most 10 s"):
+        await bed.engine.admit([pair(steps=500)])
+    (await admit(bed, steps=500)).cancel()
+    assert bed.facts.rejections == []
 
 
 async def test_before_the_start_a_request_is_refused_and_there_is_no_model(make: Make) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxpool_inference.configuration import EngineConfig, Pace
 from fluxpool_inference.ipc.framing import (
     MAX_FRAME_BYTES,
     BrokenFrameError,
@@ -33,20 +34,12 @@ from fluxpool_inference.ipc.messages import (
     Submit,
     ToWorker,
 )
+from fluxpool_inference.outcomes import StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration, Known, StepCurve, TransformerShape
 from fluxpool_inference.scheduling.memory import Memory, PeakLine
-from fluxpool_inference.values import (
-    EngineConfig,
-    GraphTiming,
-    ImageRequest,
-    ModelInfo,
-    Pace,
-    Priority,
-    StartFailure,
-    TrueCfg,
-)
+from fluxpool_inference.values import GraphTiming, ImageRequest, ModelInfo, Priority, TrueCfg
 
 BUCKET = Bucket(4, 6, 32)
 REQUEST = ImageRequest('"quotes", \0 nul\nand 🐴', 96, 64, 4, 3.5, 2**64 - 1, priority=Priority.LOW)

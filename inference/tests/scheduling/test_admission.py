@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -10,9 +11,9 @@ from fluxpool_inference.scheduling.admission import (
     drain_problem,
     refusal,
     retry_after_seconds,
+    too_long,
 )
 from fluxpool_inference.scheduling.forecast import Forecast
-from fluxpool_inference.values import RejectReason
 
 POLICY = AdmissionPolicy(max_queue_seconds=30, max_waiting=10, drain_seconds=300)
 
@@ -89,6 +90,15 @@ def test_a_drain_long_enough_for_the_queue_and_the_longest_request_is_no_problem
     assert drain_problem(POLICY, 270.0) is None
 
 
+def test_a_request_may_take_what_a_drain_leaves_after_the_longest_wait() -> None:
+    assert too_long(POLICY, 270.0) is None
+    problem = too_long(POLICY, 271.0)
+    assert problem is not None
+    assert problem.startswith(
+        "takes 271 s on this server, which finishes requests of at most 270 s: ask for fewer images"
+    )
+
+
 def test_a_drain_too_short_names_the_settings_to_change() -> None:
     problem = drain_problem(POLICY, 412.34)
     assert problem is not None
@@ -96,7 +106,6 @@ def test_a_drain_too_short_names_the_settings_to_change() -> None:
         "drain_seconds is 300",
         "max_queue_seconds (30)",
         "412.3 s",
-        "with a negative prompt",
         "442.3",
         "max_steps",
         "max_images",

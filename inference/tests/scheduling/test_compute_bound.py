@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scheduling_values import FLUX, Image
 
 from fluxpool_inference.engine.sizes import Sizes
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -26,7 +27,7 @@ from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, OnlineCo
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import Forecast, forecast
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import Priority, RejectReason
+from fluxpool_inference.values import Priority
 
 STEPS = 28
 SQUARE = Bucket.of_size(1024, 1024, 512)
@@ -101,7 +102,7 @@ def test_the_first_refused_is_told_to_come_back_when_its_turn_would_have_come() 
 def test_the_limits_of_a_pool_fit_its_drain() -> None:
     longest = longest_request_seconds(COSTS, max_pixels=2_097_152, max_steps=50, max_images=4, text_tokens=512)
     assert longest == pytest.approx(
-        4 * 50 * 2 * 0.2 * FLUX.step_flop(Bucket(1, 8192, 512)) / FLUX.step_flop(SQUARE), rel=0.02
+        4 * 50 * 0.2 * FLUX.step_flop(Bucket(1, 8192, 512)) / FLUX.step_flop(SQUARE), rel=0.02
     )
     assert drain_problem(POLICY, longest) is None
 

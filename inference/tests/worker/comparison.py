@@ -10,10 +10,11 @@ from bench import TEXT_TOKENS, Bench
 from fake_model import FAULT
 from stock import Stock
 
+from fluxpool_inference.configuration import EngineConfig, Precision
 from fluxpool_inference.ipc.messages import Failed
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import TransformerShape
-from fluxpool_inference.values import EngineConfig, ImageRequest, ModelInfo, Precision
+from fluxpool_inference.values import ImageRequest, ModelInfo
 from fluxpool_inference.worker import checkpoint, loading
 from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
 

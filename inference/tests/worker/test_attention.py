@@ -8,7 +8,8 @@ import torch
 from comparison import load
 from diffusers.models import attention_dispatch
 
-from fluxpool_inference.values import AttentionBackend, EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import AttentionBackend, EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.worker import attention
 
 

@@ -9,7 +9,8 @@ import torch
 from bench import image
 from comparison import Comparison, load
 
-from fluxpool_inference.values import EngineConfig, Quantize, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig, Quantize
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.worker import compilation
 from fluxpool_inference.worker.warm_up import first_steps
 

@@ -16,8 +16,9 @@ from bench import TEXT_TOKENS, image
 from capturing import Rerun
 from comparison import POISON, Comparison
 
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import checkpoint, graphs, loading
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.graphs import CudaCapture, Graphs

@@ -14,7 +14,8 @@ from diffusers import FluxPipeline, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.worker import checkpoint, device, loading
 from fluxpool_inference.worker.flux import FluxModel
 

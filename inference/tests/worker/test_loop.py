@@ -4,10 +4,10 @@ import pytest
 from bench import TEXT_TOKENS, Bench, VirtualTime, image, pair
 from fake_model import FakeModel, picture
 
+from fluxpool_inference.configuration import EngineConfig, Pace
 from fluxpool_inference.ipc.messages import Configure, Encoded, Finished, Started, StepDone
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
-from fluxpool_inference.values import EngineConfig, Pace
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from bench import NO_KNEE, TEXT_TOKENS, Bench, VirtualTime, image, is_about, pair
 from fake_model import Activations, FakeModel, Path
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.ipc.messages import (
     Encoded,
     Failed,
@@ -22,8 +23,8 @@ from fluxpool_inference.ipc.messages import (
 )
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import Pace
-from fluxpool_inference.worker.loop import DeviceLoop, DeviceLostError
+from fluxpool_inference.worker.attempts import DeviceLostError
+from fluxpool_inference.worker.loop import DeviceLoop
 
 STAGES = ["encode", "begin", "step 0", "step 1", "step 3", "decode"]
 BUCKET = Bucket(4, 4, TEXT_TOKENS)

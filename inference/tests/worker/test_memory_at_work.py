@@ -14,11 +14,11 @@ from capturing import Rerun
 from comparison import load
 from fake_model import FakeModel
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.ipc.messages import Encoded, RowsLowered, StepDone
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.scheduling.memory import Memory, PeakLine, Space
-from fluxpool_inference.values import EngineConfig
 from fluxpool_inference.worker import loading, memory, start
 from fluxpool_inference.worker.memory import CudaGauge, gauge
 from fluxpool_inference.worker.stages import Stages

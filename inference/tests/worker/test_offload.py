@@ -7,7 +7,8 @@ import torch
 from bench import image
 from comparison import Comparison, load
 
-from fluxpool_inference.values import EngineConfig, OffloadMode, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig, OffloadMode
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.worker import offload
 
 

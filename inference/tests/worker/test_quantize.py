@@ -17,9 +17,10 @@ from comparison import Comparison, Recorder, load
 from gguf_file import write
 from stock import Stock
 
+from fluxpool_inference.configuration import EngineConfig, Quantize, QuantizeForm
 from fluxpool_inference.ipc.messages import Finished
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import EngineConfig, Quantize, QuantizeForm, StartError, StartFailure
 from fluxpool_inference.worker import quantize
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.quantize import CONVERTED, MODULATION

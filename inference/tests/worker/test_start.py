@@ -10,9 +10,10 @@ import torch
 from bench import TEXT_TOKENS
 from diffusers import FluxTransformer2DModel
 
+from fluxpool_inference.configuration import EngineConfig, Quantize
 from fluxpool_inference.cost_file import cost_file
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.costs import Calibration, Known
-from fluxpool_inference.values import EngineConfig, Quantize, StartError, StartFailure
 from fluxpool_inference.worker import device, start
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.stages import Stages

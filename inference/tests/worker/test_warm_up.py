@@ -7,9 +7,9 @@ import pytest
 from bench import TEXT_TOKENS, VirtualTime
 from fake_model import FakeModel
 
+from fluxpool_inference.configuration import EngineConfig, Pace
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, TransformerShape
-from fluxpool_inference.values import EngineConfig, Pace
 from fluxpool_inference.worker.warm_up import WarmUp, warm_up
 
 

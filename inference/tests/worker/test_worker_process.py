@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from fluxpool_inference.configuration import EngineConfig, Quantize
 from fluxpool_inference.ipc.framing import Frames, frame_to_worker
 from fluxpool_inference.ipc.messages import FROM_WORKER, Configure, FromWorker, NotStarted, SetBatchSize
-from fluxpool_inference.values import EngineConfig, Quantize, StartFailure
+from fluxpool_inference.outcomes import StartFailure
 from fluxpool_inference.worker.__main__ import EXIT_NOT_STARTED, _hide_what_is_not_used
 
 

@@ -1,5 +1,6 @@
 """The engine's facade for the HTTP process: no torch here or below; the device lives in a worker process."""
 
+from fluxpool_inference.configuration import EngineConfig, Pace, Quantize
 from fluxpool_inference.engine.facade import Engine
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ticket import Ticket
@@ -14,23 +15,23 @@ from fluxpool_inference.engine.types import (
     WorkerState,
     WorkerStatus,
 )
-from fluxpool_inference.values import (
-    LATENT_MULTIPLE,
-    EngineConfig,
-    GraphTiming,
-    ImageRequest,
-    ModelInfo,
-    Pace,
-    Priority,
-    Quantize,
+from fluxpool_inference.outcomes import (
     Rejected,
     RejectReason,
     RequestFailed,
-    Runtime,
     StartError,
     StartFailure,
-    Timings,
     TooLarge,
+    TooLong,
+)
+from fluxpool_inference.values import (
+    LATENT_MULTIPLE,
+    GraphTiming,
+    ImageRequest,
+    ModelInfo,
+    Priority,
+    Runtime,
+    Timings,
     TrueCfg,
 )
 
@@ -59,6 +60,7 @@ __all__ = [
     "Ticket",
     "Timings",
     "TooLarge",
+    "TooLong",
     "TrueCfg",
     "Utilization",
     "WorkerMemory",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.engine import watchdog
 from fluxpool_inference.engine.lane import Lane, Place
 from fluxpool_inference.engine.ledger import Entry, Ledger
@@ -19,11 +20,11 @@ from fluxpool_inference.engine.serving import Loaded
 from fluxpool_inference.engine.supervisor import Events
 from fluxpool_inference.engine.types import EngineObserver, WorkerState
 from fluxpool_inference.ipc.messages import Failed, Finished, FromWorker, Ready, SetBatchSize
+from fluxpool_inference.outcomes import StartError
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import choose, order
 from fluxpool_inference.scheduling.memory import too_large
 from fluxpool_inference.scheduling.placement import Waiting, place, relieve
-from fluxpool_inference.values import EngineConfig, StartError
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.engine.crew import Crew
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.ledger import Entry, Ledger
@@ -14,6 +15,7 @@ from fluxpool_inference.engine.serving import Loaded
 from fluxpool_inference.engine.telemetry import memory_of_all, utilization_of_all
 from fluxpool_inference.engine.ticket import EntryTicket, Ticket
 from fluxpool_inference.engine.types import EngineObserver, EngineStatus
+from fluxpool_inference.outcomes import Rejected, RejectReason, StartError, StartFailure, TooLarge, TooLong
 from fluxpool_inference.scheduling.admission import (
     AdmissionPolicy,
     Offer,
@@ -22,6 +24,7 @@ from fluxpool_inference.scheduling.admission import (
     drain_problem,
     refusal,
     retry_after_seconds,
+    too_long,
 )
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import order
@@ -29,16 +32,7 @@ from fluxpool_inference.scheduling.costs import longest_request_seconds
 from fluxpool_inference.scheduling.deadlines import deadline
 from fluxpool_inference.scheduling.forecast import Forecast
 from fluxpool_inference.scheduling.limits import draining_batch_size
-from fluxpool_inference.values import (
-    EngineConfig,
-    ImageRequest,
-    ModelInfo,
-    Rejected,
-    RejectReason,
-    StartError,
-    StartFailure,
-    TooLarge,
-)
+from fluxpool_inference.values import ImageRequest, ModelInfo
 
 _MESSAGES = {
     RejectReason.QUEUE_FULL: "the queue is full",
@@ -106,6 +100,7 @@ class Engine:
         Raises:
             Rejected: With the reason, and when to try again.
             TooLarge: The device's memory does not hold one image of this size.
+            TooLong: They take longer than a drain may take; only images with negative prompts can.
             ValueError: A guidance scale for a model without guidance embedding.
         """
         loaded = self._loaded
@@ -118,8 +113,10 @@ class Engine:
             if problem := self._crew.too_large(bucket):
                 raise TooLarge(problem)
         entries = self._entries(loaded, requests, deadline_seconds)
+        work = sum(entry.work_seconds for entry in entries)
+        if problem := too_long(self._policy, work):
+            raise TooLong(problem)
         if refused := self._refusal(entries, deadline_seconds):
-            work = sum(entry.work_seconds for entry in entries)
             raise self._rejection(refused, len(entries), work, first_attempt=first_attempt)
         for entry in entries:
             self._observer.admitted(entry.work_seconds, entry.wait_estimate_seconds)
@@ -131,7 +128,7 @@ class Engine:
     async def generate(self, request: ImageRequest) -> RawImage:
         """Admit one image and wait for it. Cancelling the task cancels the row.
 
-        Raises Rejected, TooLarge, RequestFailed.
+        Raises Rejected, TooLarge, TooLong, RequestFailed.
         """
         (ticket,) = await self.admit([request])
         return await ticket.result()

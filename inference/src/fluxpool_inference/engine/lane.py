@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.cost_file import CostFile, cost_file
 from fluxpool_inference.engine.ledger import Entry, Ledger
 from fluxpool_inference.engine.process import environment_of
@@ -16,7 +17,6 @@ from fluxpool_inference.ipc.messages import Cancel, Ready, Submit
 from fluxpool_inference.scheduling.choice import DeadlineQueue
 from fluxpool_inference.scheduling.costs import Calibration
 from fluxpool_inference.scheduling.forecast import Forecast, forecast
-from fluxpool_inference.values import EngineConfig
 
 
 @dataclass(frozen=True, slots=True)

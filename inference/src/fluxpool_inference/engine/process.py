@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.ipc.messages import Configure, ToWorker
 from fluxpool_inference.ipc.peer import OnMessage, Peer
-from fluxpool_inference.values import EngineConfig
 
 MODULE = "fluxpool_inference.worker"
 _HANG_UP_SECONDS = 10.0

@@ -11,9 +11,10 @@ from fluxpool_inference.engine.telemetry import BusyMeter
 from fluxpool_inference.engine.types import EngineObserver
 from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, FromWorker, RowsLowered, Started, StepDone
 from fluxpool_inference.ipc.pixels import take
+from fluxpool_inference.outcomes import RequestFailed
 from fluxpool_inference.scheduling.costs import OnlineCosts
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import RequestFailed, Timings
+from fluxpool_inference.values import Timings
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.engine.process import WorkerProcess
 from fluxpool_inference.engine.types import WorkerState
 from fluxpool_inference.ipc.messages import FromWorker, NotStarted, Ready, ToWorker
 from fluxpool_inference.ipc.peer import OnMessage
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.process_start import started_at
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 
 logger = logging.getLogger(__name__)
 

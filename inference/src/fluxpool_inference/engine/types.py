@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from fluxpool_inference.values import GraphTiming, ModelInfo, Pace, RejectReason
+from fluxpool_inference.configuration import Pace
+from fluxpool_inference.outcomes import RejectReason
+from fluxpool_inference.values import GraphTiming, ModelInfo
 
 
 class Stage(StrEnum):

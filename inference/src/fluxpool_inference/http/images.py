@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from fluxpool_inference.encode import Encoder
-from fluxpool_inference.engine import Engine, Rejected, RejectReason, RequestFailed, Ticket, TooLarge
+from fluxpool_inference.engine import Engine, Rejected, RejectReason, RequestFailed, Ticket, TooLarge, TooLong
 from fluxpool_inference.errors import (
     ApiError,
     ClientGoneError,
@@ -139,6 +139,11 @@ class Images:
         except TooLarge as too_large:
             self._metrics.invalid_request()
             raise InvalidRequestError(f"'size' {too_large.problem}.", param="size", code="size_too_large") from None
+        except TooLong as too_long:
+            self._metrics.invalid_request()
+            raise InvalidRequestError(
+                f"The request {too_long.problem}.", param="negative_prompt", code="request_too_long"
+            ) from None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._finish(ticket, generation)) for ticket in tickets]

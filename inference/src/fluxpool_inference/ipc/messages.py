@@ -14,11 +14,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.scheduling.memory import Memory
-from fluxpool_inference.values import EngineConfig, GraphTiming, ImageRequest, ModelInfo, StartFailure
+from fluxpool_inference.values import GraphTiming, ImageRequest, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

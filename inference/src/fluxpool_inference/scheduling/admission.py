@@ -15,8 +15,8 @@ for each other by its own wish. It is refused when
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.forecast import Forecast
-from fluxpool_inference.values import RejectReason
 
 _LEAST_RETRY_SECONDS = 1.0
 _JITTER = 0.25
@@ -116,7 +116,20 @@ def drain_problem(policy: AdmissionPolicy, longest_request_seconds: float) -> st
         return None
     return (
         f"drain_seconds is {policy.drain_seconds:g}, but max_queue_seconds ({policy.max_queue_seconds:g}) plus the "
-        f"longest request that the limits admit ({longest_request_seconds:.1f} s on this device, with a negative "
-        f"prompt) is {needed:.1f}: "
+        f"longest request that the limits admit ({longest_request_seconds:.1f} s on this device) is {needed:.1f}: "
         "raise drain_seconds, or lower max_queue_seconds, max_steps, max_images or max_pixels"
+    )
+
+
+def too_long(policy: AdmissionPolicy, work_seconds: float) -> str | None:
+    """Why a request of so much work could not be finished after a SIGTERM, were it to wait as long as it may.
+
+    Completes a sentence that begins with the request. Limits without negative prompts are checked by `drain_problem`.
+    """
+    most = policy.drain_seconds - policy.max_queue_seconds
+    if work_seconds <= most:
+        return None
+    return (
+        f"takes {work_seconds:.0f} s on this server, which finishes requests of at most {most:.0f} s: ask for fewer "
+        "images, fewer steps, a smaller size, or no negative prompt"
     )

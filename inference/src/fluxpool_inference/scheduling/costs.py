@@ -10,8 +10,9 @@ apart, in `OnlineCosts`.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import LATENT_MULTIPLE, Pace
+from fluxpool_inference.values import LATENT_MULTIPLE
 
 WARM_ROWS = (1, 2, 4, 8)
 """The numbers of rows whose steps are measured at warm-up."""
@@ -234,9 +235,9 @@ def _clamped(factor: float) -> float:
 def longest_request_seconds(
     calibration: Calibration, *, max_pixels: int, max_steps: int, max_images: int, text_tokens: int
 ) -> float:
-    """Work of the longest HTTP request that the limits let through: pairs of true CFG.
+    """Work of the longest HTTP request that the limits let through without negative prompts.
 
-    Beyond that an image's cost depends on its pixels alone.
+    An image's cost depends on its pixels alone. With a negative prompt it is twice that; see `admission.too_long`.
     """
     largest = Bucket(1, max_pixels // LATENT_MULTIPLE**2, text_tokens)
-    return max_images * calibration.work_seconds(largest, max_steps, rows=2)
+    return max_images * calibration.work_seconds(largest, max_steps)

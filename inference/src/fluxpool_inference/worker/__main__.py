@@ -13,11 +13,12 @@ import time
 from queue import SimpleQueue
 
 from fluxpool_inference import log
+from fluxpool_inference.configuration import QUANTIZE_LIBRARIES, EngineConfig
 from fluxpool_inference.ipc.link import Link
 from fluxpool_inference.ipc.messages import Configure, NotStarted, Ready, ToWorker
+from fluxpool_inference.outcomes import StartError
 from fluxpool_inference.process_start import started_at
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import QUANTIZE_LIBRARIES, EngineConfig, StartError
 from fluxpool_inference.worker.stages import Stages
 
 EXIT_NOT_STARTED = 3
@@ -62,7 +63,8 @@ def _hide_what_is_not_used(config: EngineConfig) -> None:
 
 def _serve(configure: Configure, inbox: SimpleQueue[ToWorker], link: Link) -> int:
     # Here, because these import torch: for seconds, in which the socket is already being watched.
-    from fluxpool_inference.worker.loop import DeviceLoop, DeviceLostError  # noqa: PLC0415
+    from fluxpool_inference.worker.attempts import DeviceLostError  # noqa: PLC0415
+    from fluxpool_inference.worker.loop import DeviceLoop  # noqa: PLC0415
     from fluxpool_inference.worker.start import start  # noqa: PLC0415
 
     config, stages = configure.config, Stages()

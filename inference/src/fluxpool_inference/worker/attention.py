@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
-from fluxpool_inference.values import AttentionBackend, EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import AttentionBackend, EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.worker.checkpoint import first_line
 
 _NAMES: dict[AttentionBackend, str] = {

@@ -9,7 +9,8 @@ from typing import Any
 
 from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 PIPELINE = "FluxPipeline"
 SCHEDULER = "FlowMatchEulerDiscreteScheduler"

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 

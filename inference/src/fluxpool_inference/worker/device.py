@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 CGROUPS = Path("/sys/fs/cgroup")
 

@@ -21,7 +21,8 @@ from typing import Any, Final, Literal
 
 import torch
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 Replay = Callable[[], object]
 Capture = Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]]

@@ -13,7 +13,8 @@ from diffusers import AutoencoderKL, FluxTransformer2DModel
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-from fluxpool_inference.values import EngineConfig, ModelInfo, Runtime
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.values import ModelInfo, Runtime
 from fluxpool_inference.worker import attention, compilation, offload, quantize
 from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
 from fluxpool_inference.worker.flux import FluxModel, Parts

@@ -13,12 +13,11 @@ then is given up. A batch that ran out of memory also lowers how many rows its b
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.ipc.messages import (
     Cancel,
     Encoded,
@@ -35,14 +34,11 @@ from fluxpool_inference.ipc.messages import (
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import DeadlineQueue, Forwards, choose
 from fluxpool_inference.scheduling.limits import RowLimits
-from fluxpool_inference.values import Pace
+from fluxpool_inference.worker.attempts import Attempts, Failure
 from fluxpool_inference.worker.denoiser import Denoiser
+from fluxpool_inference.worker.image import Image
 from fluxpool_inference.worker.pacing import Clock, run_held
-from fluxpool_inference.worker.prompts import PromptCache
-from fluxpool_inference.worker.text import as_many_as, of_new_needs
-
-if TYPE_CHECKING:
-    from fluxpool_inference.worker.flux import Conditioning, Trajectory
+from fluxpool_inference.worker.prompt_stage import PromptStage
 
 logger = logging.getLogger(__name__)
 
@@ -51,49 +47,6 @@ class Send(Protocol):
     """Queues a message, and pixels with it; never blocks."""
 
     def __call__(self, message: FromWorker, pixels: memoryview | None = None) -> None: ...  # noqa: D102
-
-
-R = TypeVar("R")
-
-
-class DeviceLostError(Exception):
-    """The device does not work any more; only a new process may find it well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is to be known of an error, without the error."""
-
-    message: str
-    out_of_memory: bool
-
-
-@dataclass(slots=True, eq=False)
-class Image:
-    """An image in flight. `trajectory` is there once `encoded`."""
-
-    order: Submit
-    rows: int
-    reproducible: bool
-    encoded: bool = False
-    trajectory: "Trajectory" = field(init=False)
-    encode_seconds: float = 0.0
-    denoise_seconds: float = 0.0
-
-    @property
-    def number(self) -> int:
-        """Of the HTTP process's making."""
-        return self.order.number
-
-    @property
-    def bucket(self) -> Bucket:
-        """What it may share a forward with."""
-        return self.order.bucket
-
-    @property
-    def deadline(self) -> float:
-        """When it should be done."""
-        return self.order.deadline
 
 
 class DeviceLoop:
@@ -117,8 +70,8 @@ class DeviceLoop:
         self._limits = limits
         self._send = send
         self._pace = pace
-        self._prompts: PromptCache[Conditioning] = PromptCache(prompt_cache_bytes)
-        self._prompts_together = prompts_together
+        self._attempts = Attempts(model, self._fail)
+        self._prompts = PromptStage(model, self._attempts, prompt_cache_bytes, prompts_together)
         self._decode_batch_size = decode_batch_size
         self._clock = clock or Clock()
         self._images: dict[int, Image] = {}
@@ -148,15 +101,14 @@ class DeviceLoop:
         elif chosen := choose(self._denoising, self._limits):
             unencoded = [image for image in chosen if not image.encoded]
             if unencoded:
-                self._encode(self._together(unencoded))
+                self._encode(self._prompts.sharing(unencoded))
             else:
                 self._step(chosen)
 
     def _receive(self, message: ToWorker) -> None:
         match message:
             case Submit():
-                request = message.request
-                image = self._images[message.number] = Image(message, request.rows, request.reproducible)
+                image = self._images[message.number] = Image.of(message)
                 self._denoising.add(image)
             case Cancel():
                 self._forget(message.number)
@@ -184,84 +136,25 @@ class DeviceLoop:
         self._forget(image.number)
         self._send(Failed(image.number, message))
 
-    def _together(self, images: list[Image]) -> list[Image]:
-        """The first image, and if it needs prompts computed, others that need other ones, to share the forward."""
-        tokens = images[0].bucket.text_tokens
-        needs = [(image, self._prompts.missing(image.order.request.prompts, tokens)) for image in images]
-        return as_many_as(of_new_needs(needs), self._prompts_together) if needs[0][1] else images[:1]
-
     def _encode(self, images: list[Image]) -> None:
         """Encode the prompts of images, several by one forward, and draw their noise. Each counts its share of it."""
         began = self._clock.now()
         for image in images:
             self._send(Started(image.number, began))
-        computed = self._encode_together(images)
+        computed = self._prompts.compute(images)
         done = self._clock.now()
         share = (done - began) / len(images)
         for image in images:
-            hits = self._begin(image, computed)
+            hits = self._prompts.begin(image, computed)
+            self._keep()
             since, done = done - share, self._clock.now()
             image.encode_seconds = done - began
             for hit in hits:
                 self._send(Encoded(image.number, image.bucket, hit, (done - since) / len(hits)))
 
-    def _encode_together(self, images: list[Image]) -> "dict[str, Conditioning]":
-        """The embeddings of missing prompts, but of one that is left alone, and of those of which a forward fails."""
-        tokens = images[0].bucket.text_tokens
-        missing = self._prompts.missing((prompt for image in images for prompt in image.order.request.prompts), tokens)
-        computed: dict[str, Conditioning] = {}
-        while len(together := as_many_as(missing[len(computed) :], self._prompts_together)) > 1:
-            outcome = self._try(partial(self._model.encode, together, tokens))
-            if isinstance(outcome, Failure):
-                logger.warning("text encoding of %d prompts failed: %s", len(together), outcome.message)
-                break
-            computed.update(zip(together, outcome, strict=True))
-        return computed
-
-    def _begin(self, image: Image, computed: "dict[str, Conditioning]") -> list[bool]:
-        """Draw an image's noise, with the embeddings of its prompts.
-
-        Returns of each prompt whether it was remembered; nothing if the image was given up.
-        """
-        request, hits = image.order.request, []
-        embeddings: list[Conditioning] = []
-        for prompt in request.prompts:
-            found = self._embedding(image, prompt, computed)
-            if found is None:
-                return []
-            embeddings.append(found[0])
-            hits.append(found[1])
-        work = partial(self._model.begin, request, image.bucket, *embeddings)
-        trajectory = self._attempt(image, work, "text encoding")
-        if trajectory is None:
-            return []
-        image.trajectory = trajectory
-        image.encoded = True
-        self._keep()
-        return hits
-
-    def _embedding(
-        self, image: Image, prompt: str, computed: "dict[str, Conditioning]"
-    ) -> "tuple[Conditioning, bool] | None":
-        """The embedding of a prompt, taken out of `computed`, else remembered (then True), else made alone.
-
-        None if the image was given up.
-        """
-        tokens = image.bucket.text_tokens
-        new = computed.pop(prompt, None)
-        if new is None:
-            if (remembered := self._prompts.get(prompt, tokens)) is not None:
-                return remembered, True
-            made = self._attempt(image, partial(self._model.encode, [prompt], tokens), "text encoding")
-            if made is None:
-                return None
-            (new,) = made
-        self._prompts.put(prompt, tokens, new)
-        return new, False
-
     def _step(self, images: list[Image]) -> None:
         forwards = Forwards.of(images, self._limits(images[0].bucket))
-        failure = self._try(partial(self._run_step, images, forwards))
+        failure = self._attempts.run(partial(self._run_step, images, forwards))
         if failure is not None:
             self._isolate(images, forwards, failure)
         for image in images:
@@ -289,7 +182,7 @@ class DeviceLoop:
             self._limits.lower(bucket, held)
             self._send(RowsLowered(bucket, held))
         for image in images:
-            self._attempt(image, partial(self._run_step, [image], Forwards.of([image], 1)), "denoising")
+            self._attempts.run_for(image, partial(self._run_step, [image], Forwards.of([image], 1)), "denoising")
 
     def _decoded_next(self) -> list[Image]:
         """The first image that has all its steps, with others of its size as far as one call may decode them."""
@@ -303,7 +196,7 @@ class DeviceLoop:
         """Decode images of one size by one call, or each alone if that fails. Each counts its share of the time."""
         bucket, began = images[0].bucket, self._clock.now()
         work = partial(self._model.decode, bucket, [image.trajectory for image in images])
-        outcome = self._attempt(images[0], work, "decoding") if len(images) == 1 else self._try(work)
+        outcome = self._attempts.run_for(images[0], work, "decoding") if len(images) == 1 else self._attempts.run(work)
         if isinstance(outcome, Failure):
             logger.warning("decoding of %d images failed: %s", len(images), outcome.message)
             if outcome.out_of_memory:
@@ -330,25 +223,3 @@ class DeviceLoop:
             ),
             pixels,
         )
-
-    def _attempt(self, image: Image, work: Callable[[], R], what: str) -> R | None:
-        """Do something for one image alone, and give it up if that fails (for want of memory: if it fails twice)."""
-        outcome = self._try(work)
-        if isinstance(outcome, Failure) and outcome.out_of_memory:
-            outcome = self._try(work)
-        if isinstance(outcome, Failure):
-            logger.warning("image %d: %s failed: %s", image.number, what, outcome.message)
-            self._fail(image, f"{what} failed: {outcome.message}")
-            return None
-        return outcome
-
-    def _try(self, work: Callable[[], R]) -> R | Failure:
-        """What `work` returns, or why it failed, with room made on the device. Raises DeviceLostError."""
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001 - whatever a model raises fails an image, and not the process
-            failure = Failure(str(error), self._model.is_out_of_memory(error))
-        # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
-        if not self._model.recover():
-            raise DeviceLostError(failure.message)
-        return failure

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import torch
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.costs import WARM_ROWS
 from fluxpool_inference.scheduling.memory import Memory, PeakLine, Space
-from fluxpool_inference.values import EngineConfig
 from fluxpool_inference.worker.trial import Trial
 from fluxpool_inference.worker.warm_up import WarmUp
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
+from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 
 def check(config: EngineConfig, device: torch.device) -> None:

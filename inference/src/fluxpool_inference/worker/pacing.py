@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fluxpool_inference.configuration import Pace
 from fluxpool_inference.scheduling.choice import Forwards
-from fluxpool_inference.values import Pace
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, GGUFQuantizationConfig, TorchAoConfig
 
-from fluxpool_inference.values import QUANTIZE_FORMS, EngineConfig, QuantizeForm, StartError, StartFailure
+from fluxpool_inference.configuration import QUANTIZE_FORMS, EngineConfig, QuantizeForm
+from fluxpool_inference.outcomes import StartError, StartFailure
 
 CONVERTED = re.compile(r"(single_)?transformer_blocks\.\d+\..*")
 """Names of the linear layers that are converted, whatever the form."""

@@ -7,9 +7,10 @@ import diffusers
 import torch
 import transformers
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.cost_file import cost_file
+from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.costs import Calibration, Known
-from fluxpool_inference.values import EngineConfig, StartError, StartFailure
 from fluxpool_inference.worker import checkpoint, compilation, device, graphs, loading, memory, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.graph_choice import GraphChoice, with_graphs

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.values import EngineConfig, ImageRequest
+from fluxpool_inference.values import ImageRequest
 from fluxpool_inference.worker.denoiser import Denoiser
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.costs import WARM_ROWS, Calibration, StepCurve
 from fluxpool_inference.scheduling.memory import Memory
-from fluxpool_inference.values import EngineConfig, GraphTiming
+from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.text import prompts_together
