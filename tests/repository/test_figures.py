@@ -21,17 +21,12 @@ def load() -> ModuleType:
 
 quote = load()
 README = "before\n<!-- results: a -->\nold\n<!-- end -->\nbetween\n<!-- results: b -->\n<!-- end -->\nafter\n"
-RESULT = {
-    "machine": "two cores",
-    "date": "2026-11-25",
-    "command": "make a",
-    "paced": False,
-    "aims": [
-        {"name": "load step to write", "aim": "<= 5 s", "value": "3.1 s", "met": True},
-        {"name": "memory", "aim": "<= 150 MiB", "value": "160 MiB", "met": False},
-        {"name": "CPU", "aim": "", "value": "1 %", "met": None},
-    ],
-}
+AIMS = [
+    {"name": "load step to write", "aim": "<= 5 s", "value": "3.1 s", "met": True},
+    {"name": "memory", "aim": "<= 150 MiB", "value": "160 MiB", "met": False},
+    {"name": "CPU", "aim": "", "value": "1 %", "met": None},
+]
+RESULT = {"machine": "two cores", "date": "2026-11-25", "command": "make a", "paced": False, "aims": AIMS}
 
 
 def test_a_block_is_filled_from_its_result_and_what_is_around_it_stays(tmp_path: Path) -> None:
@@ -48,7 +43,7 @@ def test_a_block_is_filled_from_its_result_and_what_is_around_it_stays(tmp_path:
 
 
 def test_aims_are_the_figures_that_have_one() -> None:
-    assert quote.aims(RESULT) == quote.table(RESULT | {"aims": RESULT["aims"][:2]})
+    assert quote.aims(RESULT) == quote.table(RESULT | {"aims": AIMS[:2]})
 
 
 def test_a_block_of_paced_pods_says_so() -> None:

@@ -278,9 +278,7 @@ async def test_a_size_that_memory_does_not_hold_is_a_400_that_says_which_is_poss
 
 
 async def test_a_pair_that_takes_longer_than_a_drain_is_a_400_that_says_what_would_do(client: Client) -> None:
-    client.engine.rejection = TooLong(
-        "takes 330 s on this server, which finishes requests of at most 270 s: ask for less"
-    )
+    client.engine.rejection = TooLong("takes 330 s, and at most 270 s are possible: ask for less")
     response = await client.generate(negative_prompt="rain", true_cfg_scale=4)
     assert error(response, 400) == {
         "message": "The request takes 330 s, and at most 270 s are possible: ask for less.",
