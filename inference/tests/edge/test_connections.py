@@ -1,6 +1,7 @@
 """What happens on the wire, over real sockets: early answers, disconnects, keep-alive."""
 
 import asyncio
+import socket
 
 import httpx
 import pytest
@@ -224,3 +225,13 @@ async def test_a_client_that_stops_reading_its_answer_is_cut_off_so_that_a_drain
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         # `listening` ends when every answer is sent, or its client is gone.
     writer.transport.abort()
+
+
+def test_a_body_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    """Nagle's algorithm, with a client that puts acknowledgements off: 40 ms for each answer."""
+    with (
+        servers_module._bind("127.0.0.1", 0) as bound,
+        socket.create_connection(bound.getsockname()),
+        bound.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
