@@ -8,7 +8,7 @@ is kept. With 4 steps per image:
       2       0.44 s          1.76 s             1.14
       8       0.92 s          3.68 s             2.17    the most there are
 
-`BATCH_RATE` is more than a pod carries at rest and not at 8 rows: the batch size rises, and no replica is needed.
+`BATCH_RATE` is more than a pod carries at rest and not at 8 rows: the batch size rises, and seldom a replica is needed.
 `REPLICAS_RATE` is more than one pod carries at all, and what two carry easily. `SHARE_RATE` is of images of one step.
 
 The rest follows from the mean image of the last 5 minutes. The latency target is so low that the batch size rests below
