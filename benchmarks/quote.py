@@ -66,7 +66,7 @@ def _worst(comparisons: Sequence[Mapping[str, Any]], figure: str) -> str:
 
 
 def _ratio(one: Mapping[str, Any]) -> str:
-    verdict = {"ahead": "**ahead**"}.get(one["verdict"], one["verdict"])
+    verdict = "**ahead**" if one["verdict"] == "ahead" else one["verdict"]
     return f"{one['ratio']:.2f} ({one['interval'][0]:.2f} to {one['interval'][1]:.2f}), {verdict}"
 
 
