@@ -277,7 +277,7 @@ def test_a_hub_id_that_is_not_in_the_cache_is_named_when_offline() -> None:
 
 def test_a_gpu_that_is_not_there_is_no_model_failure() -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("there is a GPU, so its absence cannot be shown")
     with pytest.raises(StartError, match="GPU") as raised:
         device.pick(EngineConfig("m", device="cuda"))
     assert raised.value.reason is StartFailure.DEVICE_UNAVAILABLE
