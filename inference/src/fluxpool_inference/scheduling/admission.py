@@ -10,6 +10,8 @@ for each other by its own wish. It is refused when
   up: without this rule short images that keep coming would hold up a long one for far longer than `max_queue_seconds`
   (`wait_too_long`),
 - its last image would be done after the client has hung up (`deadline`).
+
+Each of these times is a forecast times an allowance for its errors (see `allowance`).
 """
 
 from collections.abc import Sequence
@@ -45,13 +47,13 @@ class Promise:
     begins_within: float | None
     ends_within: float | None
 
-    def broken_by(self, ahead: Forecast) -> float:
-        """By how many seconds it is late in a forecast; 0 if it is not."""
+    def broken_by(self, ahead: Forecast, allowance: float = 1.0) -> float:
+        """By how many seconds it is late if all takes `allowance` times as long as forecast; 0 if it is not."""
         late = 0.0
         if self.begins_within is not None:
-            late = max(late, ahead.starts.get(self.number, 0.0) - self.begins_within)
+            late = max(late, allowance * ahead.starts.get(self.number, 0.0) - self.begins_within)
         if self.ends_within is not None:
-            late = max(late, ahead.ends.get(self.number, 0.0) - self.ends_within)
+            late = max(late, allowance * ahead.ends.get(self.number, 0.0) - self.ends_within)
         return late
 
 
@@ -82,19 +84,25 @@ class Refusal:
     wait_seconds: float
 
 
-def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
-    """The first rule that an offer breaks; None admits it."""
+def refusal(policy: AdmissionPolicy, offer: Offer, allowance: float = 1.0) -> Refusal | None:
+    """The first rule that an offer breaks; None admits it.
+
+    Args:
+        policy: The limits.
+        offer: The request.
+        allowance: Factor on what the forecast says, wherever it is held against a limit.
+    """
     wait = min(offer.in_flight.starts[number] for number in offer.numbers)
     last = max(offer.in_flight.ends[number] for number in offer.numbers)
     if offer.waiting + len(offer.numbers) > policy.max_waiting:
         return Refusal(RejectReason.QUEUE_FULL, wait)
-    if wait > policy.max_queue_seconds:
+    if allowance * wait > policy.max_queue_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
-    if (drained := offer.in_flight.drained) > policy.drain_seconds:
+    if (drained := allowance * offer.in_flight.drained) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
-    if late := max((promise.broken_by(offer.in_flight) for promise in offer.overtaken), default=0.0):
+    if late := max((promise.broken_by(offer.in_flight, allowance) for promise in offer.overtaken), default=0.0):
         return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
-    if offer.deadline_seconds is not None and last > offer.deadline_seconds:
+    if offer.deadline_seconds is not None and allowance * last > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
     return None
 
