@@ -10,8 +10,6 @@ minute.
 """
 
 import argparse
-import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import httpx
+from launch import free_port, inherited
 from prometheus_client.parser import text_string_to_metric_families
 from record import Aim, Part, at_most, record, reported
 
@@ -86,12 +85,11 @@ def import_seconds() -> float:
 
 def start_seconds(model: Path, cache: Path) -> Start:
     """A server, from its start until it is ready; it is ended then, and leaves in `cache` what it knows."""
-    port = _free_port()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLUXPOOL_")}
+    port = free_port()
     own = {"FLUXPOOL_MODEL": str(model), "FLUXPOOL_CACHE_DIR": str(cache), "FLUXPOOL_PORT": str(port)}
     began = time.monotonic()
     server = subprocess.Popen(
-        [sys.executable, "-m", "fluxpool_inference", "serve"], env=inherited | OPTIONS | own | {"HF_HUB_OFFLINE": "1"}
+        [sys.executable, "-m", "fluxpool_inference", "serve"], env=inherited() | OPTIONS | own | {"HF_HUB_OFFLINE": "1"}
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
@@ -108,12 +106,6 @@ def stages_of(metrics: str) -> dict[str, float]:
     families = text_string_to_metric_families(metrics)
     samples = [sample for family in families if family.name == METRIC_START_STAGE for sample in family.samples]
     return {sample.labels["stage"]: sample.value for sample in samples}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port: int = bound.getsockname()[1]
-    return port
 
 
 def _until(http: httpx.Client, server: "subprocess.Popen[bytes]", began: float, *codes: int) -> float:

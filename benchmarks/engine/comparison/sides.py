@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-import os
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from launch import free_port, inherited
 
 from comparison import processes
 from comparison.cells import BARE, LOCK, MAX_QUEUE_SECONDS, OURS, POOL, TEXT_TOKENS
@@ -227,21 +227,12 @@ def _spawn(
 
     It has a session of its own: a signal to ours would end a parent whose paused children are then found no more.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLUXPOOL_")}
     with log.open("ab") as file:
         return subprocess.Popen(
             command,
-            env=inherited | dict(environment),
+            env=inherited() | dict(environment),
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE if talks else file,
             stderr=file,
             start_new_session=True,
         )
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -19,7 +19,7 @@ from benchmarks.gpu.cells.step import Step
 from benchmarks.gpu.cells.whole_image import WholeImage
 from benchmarks.gpu.forms import Unavailable
 from benchmarks.gpu.scale import TINY
-from fluxpool_inference.worker import flux
+from fluxpool_inference.worker import flux, formulas
 from fluxpool_inference.worker.flux import FluxModel, NonFiniteError
 
 
@@ -79,7 +79,7 @@ def test_an_engine_that_mixes_up_rows_is_seen(bench: Bench, monkeypatch: pytest.
     def of_the_first_row(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:
         return euler_step(latents, velocity, d_sigma[:1].expand_as(d_sigma))
 
-    euler_step = flux.euler_step
+    euler_step = formulas.euler_step
     monkeypatch.setattr(flux, "euler_step", of_the_first_row)
     assert MixedSteps("fp32", "eager").measure(bench)["worst_error_to_stock"] > 0.01
 

@@ -128,6 +128,14 @@ async def test_images_keep_their_connection_where_that_is_set() -> None:
     assert len(connected) == 1
 
 
+async def test_replies_of_the_api_end_their_connection_and_probes_do_not(client: Client) -> None:
+    assert (await client.generate()).headers["connection"] == "close"
+    assert (await client.generate(n=0)).headers["connection"] == "close"
+    assert "connection" not in (await client.api.get("/healthz")).headers
+    kept = await make_client(connection_close=False)
+    assert "connection" not in (await kept.generate()).headers
+
+
 async def test_a_server_that_drains_ends_connections_also_where_they_are_kept() -> None:
     kept = await make_client(connection_close=False)
     kept.engine.gate.clear()

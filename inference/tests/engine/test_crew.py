@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from admitting import LONG, SLOW, admit, assert_made
 from bed import Bed, Make, alive
 from bench import image
-from fake_model import picture
 from waiting import until
 
-from fluxpool_inference.engine import RequestFailed, StartError, Ticket, WorkerState, watchdog
+from fluxpool_inference.engine import RequestFailed, StartError, WorkerState, watchdog
 from fluxpool_inference.engine import supervisor as supervision
 from fluxpool_inference.engine.process import environment_of
 from fluxpool_inference.engine.supervisor import DEATHS_IN_A_ROW
-
-LONG = 10_000
-SLOW: dict[str, Any] = {"max_queue_seconds": 1e6, "drain_seconds": 1e9}
 
 
 async def crew(make: Make, workers: int = 2, **options: Any) -> Bed:
@@ -26,17 +23,6 @@ async def crew(make: Make, workers: int = 2, **options: Any) -> Bed:
     await bed.engine.start()
     await bed.until_all_serve()
     return bed
-
-
-async def admit(bed: Bed, prompt: str = "a tree", *, steps: int = 4, seed: int = 1) -> Ticket:
-    (ticket,) = await bed.engine.admit([image(prompt, steps=steps, seed=seed)])
-    return ticket
-
-
-async def assert_made(*tickets: Ticket) -> None:
-    for ticket in tickets:
-        with await ticket.result() as made:
-            assert bytes(made.pixels) == picture(ticket.request)
 
 
 def gone(pid: int) -> bool:

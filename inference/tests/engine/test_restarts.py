@@ -5,27 +5,15 @@ import time
 from typing import Any
 
 import pytest
+from admitting import LONG, SLOW, admit, assert_made
 from bed import Bed, Make, alive
 from bench import image
 from fake_model import picture
 from waiting import until
 
-from fluxpool_inference.engine import Rejected, RejectReason, RequestFailed, Ticket, WorkerState
+from fluxpool_inference.engine import Rejected, RejectReason, RequestFailed, WorkerState
 from fluxpool_inference.engine.supervisor import DEATHS_IN_A_ROW
 from fluxpool_inference.ipc.messages import Started
-
-LONG = 10_000
-SLOW: dict[str, Any] = {"max_queue_seconds": 1e6, "drain_seconds": 1e9}
-
-
-async def admit(bed: Bed, prompt: str = "a tree", *, steps: int = 4, seed: int = 1, **more: Any) -> Ticket:
-    (ticket,) = await bed.engine.admit([image(prompt, steps=steps, seed=seed, **more)])
-    return ticket
-
-
-async def assert_made(ticket: Ticket) -> None:
-    with await ticket.result() as made:
-        assert bytes(made.pixels) == picture(ticket.request)
 
 
 @pytest.mark.usefixtures("no_leaks")

@@ -1,11 +1,27 @@
-"""Tiny models loaded as the worker loads them, beside the stock pipeline on the same files."""
+"""A loop over a fake model in virtual time; and tiny models as the worker loads them, beside the stock pipeline."""
 
 from pathlib import Path
 
 import pytest
-from bench import TEXT_TOKENS
+from bench import TEXT_TOKENS, Bench, VirtualTime
 from comparison import Comparison, load
+from fake_model import FakeModel
 from stock import Stock
+
+
+@pytest.fixture
+def time() -> VirtualTime:
+    return VirtualTime()
+
+
+@pytest.fixture
+def model(time: VirtualTime) -> FakeModel:
+    return FakeModel(time.clock())
+
+
+@pytest.fixture
+def bench(model: FakeModel, time: VirtualTime) -> Bench:
+    return Bench(model, clock=time.clock())
 
 
 @pytest.fixture(scope="session")

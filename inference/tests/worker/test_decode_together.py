@@ -2,16 +2,11 @@
 
 import numpy as np
 import pytest
-from bench import Bench, VirtualTime, image
+from bench import Bench, image
 from comparison import POISON, Comparison
 from fake_model import FakeModel, picture
 
 from fluxpool_inference.ipc.messages import Failed, Finished
-
-
-@pytest.fixture
-def model() -> FakeModel:
-    return FakeModel(VirtualTime().clock())
 
 
 def made(model: FakeModel, *requests: object, decode_batch_size: int) -> Bench:

@@ -15,7 +15,7 @@ from stock import Stock
 from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, StepDone
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
-from fluxpool_inference.worker import flux
+from fluxpool_inference.worker import formulas
 
 PROMPTS = ["a cat", "", "a dog, two birds and a very long tail " * 9, "žluťoučký kůň 🐴", "a cat\n\twith  spaces "]
 PAIRS = [
@@ -280,7 +280,7 @@ def test_pixels_of_a_batch_differ_from_stock_by_a_rounding_at_most(either: Compa
 def test_sigmas_are_shifted_as_in_stock(scheduler: dict[str, float]) -> None:
     arguments = {name.replace("_image", ""): value for name, value in scheduler.items()}
     for tokens in (1, 16, 255, 1024, 4096, 8000):
-        assert flux.shift(tokens, scheduler) == calculate_shift(tokens, **arguments)
+        assert formulas.shift(tokens, scheduler) == calculate_shift(tokens, **arguments)
 
 
 def test_the_model_has_its_own_text_length_unless_told_otherwise(dev: Comparison, schnell: Comparison) -> None:

@@ -10,21 +10,6 @@ from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 
 
-@pytest.fixture
-def time() -> VirtualTime:
-    return VirtualTime()
-
-
-@pytest.fixture
-def model(time: VirtualTime) -> FakeModel:
-    return FakeModel(time.clock())
-
-
-@pytest.fixture
-def bench(model: FakeModel, time: VirtualTime) -> Bench:
-    return Bench(model, clock=time.clock())
-
-
 def test_a_lone_image_is_encoded_stepped_and_decoded_and_each_second_is_told(bench: Bench) -> None:
     request = image("one two three four five six seven eight nine ten", steps=2)
     number = bench.submit(request)

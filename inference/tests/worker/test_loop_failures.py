@@ -30,21 +30,6 @@ STAGES = ["encode", "begin", "step 0", "step 1", "step 3", "decode"]
 BUCKET = Bucket(4, 4, TEXT_TOKENS)
 
 
-@pytest.fixture
-def time() -> VirtualTime:
-    return VirtualTime()
-
-
-@pytest.fixture
-def model(time: VirtualTime) -> FakeModel:
-    return FakeModel(time.clock())
-
-
-@pytest.fixture
-def bench(model: FakeModel, time: VirtualTime) -> Bench:
-    return Bench(model, clock=time.clock())
-
-
 def finished(bench: Bench, *numbers: int) -> bool:
     return all(isinstance(bench.outcome(number), Finished) for number in numbers)
 

@@ -46,11 +46,6 @@ class Scale:
         return Space(10_000, 20_000)
 
 
-@pytest.fixture
-def model() -> FakeModel:
-    return FakeModel(VirtualTime().clock())
-
-
 def config(**options: Any) -> EngineConfig:
     return EngineConfig("m", default_width=96, default_height=64, **options)
 

@@ -16,7 +16,7 @@ from stock import Stock
 
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
-from fluxpool_inference.worker import flux
+from fluxpool_inference.worker import flux, formulas
 from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
 from fluxpool_inference.worker.prompts import PromptCache
 
@@ -56,7 +56,7 @@ def shared_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shared_d_sigma(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_step = flux.euler_step
+    true_step = formulas.euler_step
 
     def step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:
         return true_step(latents, velocity, d_sigma[:1].expand(len(d_sigma)))
@@ -97,12 +97,12 @@ def forgotten_negative(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def swapped_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_guided = flux.guided
+    true_guided = formulas.guided
     monkeypatch.setattr(flux, "guided", lambda positive, negative, scale: true_guided(negative, positive, scale))
 
 
 def shared_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    true_guided = flux.guided
+    true_guided = formulas.guided
     monkeypatch.setattr(flux, "guided", lambda positive, negative, scale: true_guided(positive, negative, 1.5))
 
 

@@ -8,11 +8,6 @@ from fluxpool_inference.worker.stages import Stages
 
 
 @pytest.fixture
-def time() -> VirtualTime:
-    return VirtualTime()
-
-
-@pytest.fixture
 def stages(time: VirtualTime) -> Stages:
     return Stages(time.clock().now)
 

@@ -21,16 +21,6 @@ def measured(time: VirtualTime, model: FakeModel, before: Calibration | None = N
     return warm_up(model, config(**options), time.clock(), before)
 
 
-@pytest.fixture
-def time() -> VirtualTime:
-    return VirtualTime()
-
-
-@pytest.fixture
-def model(time: VirtualTime) -> FakeModel:
-    return FakeModel(time.clock())
-
-
 def test_the_curve_of_the_default_size_and_the_other_stages_are_measured(time: VirtualTime, model: FakeModel) -> None:
     warm = measured(time, model)
     assert warm.rows_held is None

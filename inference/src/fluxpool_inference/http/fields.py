@@ -10,18 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fluxpool_inference.errors import InvalidRequestError
+from fluxpool_inference.http.field_errors import missing, out_of_range, require_encodable, wrong_type
 
 Body = Mapping[str, object]
 Schema = dict[str, object]
-
-_JSON_TYPES = {
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-}
 
 
 class Field(Protocol):
@@ -53,14 +45,14 @@ class Text:
         value = body.get(self.name)
         expected = f"a string of 1 to {self.max_chars} characters"
         if value is None:
-            raise _missing(self.name, expected)
+            raise missing(self.name, expected)
         if not isinstance(value, str):
-            raise _wrong_type(self.name, expected, value)
+            raise wrong_type(self.name, expected, value)
         if not value.strip():
             raise InvalidRequestError(
                 f"'{self.name}' must be {expected}, and is empty.", param=self.name, code="empty_string"
             )
-        _require_encodable(self.name, value, self.max_chars)
+        require_encodable(self.name, value, self.max_chars)
         return value
 
     def schema(self) -> Schema:
@@ -89,8 +81,8 @@ class OptionalText:
         if value is None:
             return None
         if not isinstance(value, str):
-            raise _wrong_type(self.name, f"a string of at most {self.max_chars} characters", value)
-        _require_encodable(self.name, value, self.max_chars)
+            raise wrong_type(self.name, f"a string of at most {self.max_chars} characters", value)
+        require_encodable(self.name, value, self.max_chars)
         return value
 
     def schema(self) -> Schema:
@@ -113,7 +105,7 @@ class String:
         value = body.get(self.name)
         if value is None or isinstance(value, str):
             return value
-        raise _wrong_type(self.name, self.expected, value)
+        raise wrong_type(self.name, self.expected, value)
 
     def schema(self) -> Schema:
         """See `Field`."""
@@ -137,7 +129,7 @@ class Choice:
             return self.allowed[0]
         listed = ", ".join(f"'{choice}'" for choice in self.allowed)
         if not isinstance(value, str):
-            raise _wrong_type(self.name, f"one of {listed}", value)
+            raise wrong_type(self.name, f"one of {listed}", value)
         if value not in self.allowed:
             raise InvalidRequestError(
                 f"'{self.name}' must be one of {listed}, and is '{value[:100]}'.", param=self.name
@@ -165,9 +157,9 @@ class Integer:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong_type(self.name, self.expected, value)
+            raise wrong_type(self.name, self.expected, value)
         if not self.minimum <= value <= self.maximum:
-            raise _out_of_range(self.name, self.expected, value, below=value < self.minimum)
+            raise out_of_range(self.name, self.expected, value, below=value < self.minimum)
         return value
 
     @property
@@ -191,7 +183,7 @@ class RequiredInteger(Integer):
         """The integer."""
         value = Integer.read(self, body)
         if value is None:
-            raise _missing(self.name, self.expected)
+            raise missing(self.name, self.expected)
         return value
 
 
@@ -212,9 +204,9 @@ class Number:
             return None
         expected = f"a number from {self.minimum:g} to {self.maximum:g}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _wrong_type(self.name, expected, value)
+            raise wrong_type(self.name, expected, value)
         if not self.minimum <= value <= self.maximum:
-            raise _out_of_range(self.name, expected, value, below=value < self.minimum)
+            raise out_of_range(self.name, expected, value, below=value < self.minimum)
         return float(value)
 
     def schema(self) -> Schema:
@@ -241,7 +233,7 @@ class Boolean:
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise _wrong_type(self.name, "true or false", value)
+            raise wrong_type(self.name, "true or false", value)
         return value
 
     def schema(self) -> Schema:
@@ -305,32 +297,3 @@ def refuse_unknown(body: Body, fields: Iterable[Field]) -> None:
         nearest = difflib.get_close_matches(name[:100], known, n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else f" Known fields: {', '.join(sorted(known))}."
         raise InvalidRequestError(f"Unknown field '{name[:100]}'.{hint}", param=name[:100], code="unknown_parameter")
-
-
-def _require_encodable(name: str, text: str, max_chars: int) -> None:
-    if len(text) > max_chars:
-        raise InvalidRequestError(
-            f"'{name}' must have at most {max_chars} characters, and has {len(text)}.",
-            param=name,
-            code="string_above_max_length",
-        )
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidRequestError(f"'{name}' must be valid Unicode, without lone surrogates.", param=name)
-
-
-def _missing(name: str, expected: str) -> InvalidRequestError:
-    return InvalidRequestError(f"'{name}' is required: {expected}.", param=name, code="missing_required_parameter")
-
-
-def _wrong_type(name: str, expected: str, value: object) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"'{name}' must be {expected}, and is {_JSON_TYPES[type(value)]}.", param=name, code="invalid_type"
-    )
-
-
-def _out_of_range(name: str, expected: str, value: float, *, below: bool) -> InvalidRequestError:
-    code = "integer_below_min_value" if below else "integer_above_max_value"
-    shown = str(value)
-    if len(shown) > 40:
-        shown = "out of range"
-    return InvalidRequestError(f"'{name}' must be {expected}, and is {shown}.", param=name, code=code)

@@ -20,6 +20,7 @@ from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import TransformerShape
 from fluxpool_inference.values import LATENT_MULTIPLE, ImageRequest, ModelInfo
 from fluxpool_inference.worker import device as hardware
+from fluxpool_inference.worker.formulas import euler_step, guided, pack, shift, unpack
 from fluxpool_inference.worker.graphs import Graphs
 
 
@@ -75,7 +76,7 @@ class Trajectory:
         guidance: Scale; None without guidance embedding.
         conditioning: Of its prompt.
         negative: Of its negative prompt; None without true CFG.
-        true_cfg_scale: See `guided`.
+        true_cfg_scale: See `formulas.guided`.
         index: Steps done.
     """
 
@@ -158,7 +159,7 @@ class FluxModel:
         sigmas, timesteps = self._schedule(request.steps, bucket.image_tokens)
         guidance = request.guidance if request.guidance is not None else self.info.default_guidance
         scale = request.true_cfg.scale if request.true_cfg else 1.0
-        return Trajectory(_pack(noise), sigmas, timesteps, guidance, conditioning, negative, scale)
+        return Trajectory(pack(noise), sigmas, timesteps, guidance, conditioning, negative, scale)
 
     @torch.inference_mode()
     def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
@@ -189,7 +190,7 @@ class FluxModel:
         latents = torch.cat([image.latents for image in images])
         if not torch.isfinite(latents).all():
             raise NonFiniteError("the final latents are not finite")
-        latents = _unpack(latents, bucket) / vae.config.scaling_factor + vae.config.shift_factor
+        latents = unpack(latents, bucket) / vae.config.scaling_factor + vae.config.shift_factor
         decoded = vae.decode(latents, return_dict=False)[0]
         if not torch.isfinite(decoded).all():
             raise NonFiniteError("the decoded image is not finite")
@@ -261,50 +262,6 @@ class FluxModel:
             torch.cuda.synchronize(self.device)
 
 
-def guided(positive: torch.Tensor, negative: torch.Tensor, scale: float) -> torch.Tensor:
-    """The velocity of true classifier-free guidance, from those of one image's two prompts.
-
-    Rounded as `FluxPipeline.__call__` does: `scale` is a number of Python, which torch does not round to the type of
-    the velocities before it multiplies, as it would a tensor of scales.
-    """
-    return negative + scale * (positive - negative)
-
-
-def shift(image_tokens: int, scheduler: Mapping[str, Any]) -> float:
-    """How far the sigmas of an image are shifted towards noise (mu): linear in its tokens, between two that are known.
-
-    `calculate_shift` of `diffusers.pipelines.flux.pipeline_flux`, which imports every pipeline's loaders along with it.
-    """
-    fewest, most = scheduler.get("base_image_seq_len", 256), scheduler.get("max_image_seq_len", 4096)
-    least, greatest = scheduler.get("base_shift", 0.5), scheduler.get("max_shift", 1.15)
-    slope = (greatest - least) / (most - fewest)
-    return float(image_tokens * slope + (least - slope * fewest))
-
-
-def euler_step(latents: torch.Tensor, velocity: torch.Tensor, d_sigma: torch.Tensor) -> torch.Tensor:
-    """Move latents by d_sigma x velocity, with one d_sigma (float32, on CPU) per row.
-
-    Rounded as `FlowMatchEulerDiscreteScheduler.step` does. There, d_sigma is a tensor without dimensions and the first
-    factor, so the product has the velocity's type, to which torch rounds d_sigma before it multiplies (the second
-    factor it would not round, on CPU).
-    """
-    return latents + d_sigma.to(velocity.device, velocity.dtype).view(-1, 1, 1) * velocity
-
-
 def _tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Any:
     """Lists of `input_ids` and `attention_mask`, prompts x `length`: padded, which the mask has as 0, or cut."""
     return tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True)
-
-
-def _pack(latents: torch.Tensor) -> torch.Tensor:
-    """1 x channels x 2h x 2w to 1 x hw x 4 channels: each token is a patch of 2 x 2."""
-    _, channels, height, width = latents.shape
-    patches = latents.view(1, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
-    return patches.reshape(1, (height // 2) * (width // 2), 4 * channels)
-
-
-def _unpack(latents: torch.Tensor, bucket: Bucket) -> torch.Tensor:
-    """The inverse of `_pack`, for any number of images."""
-    images, _, width = latents.shape
-    patches = latents.view(images, bucket.height, bucket.width, width // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
-    return patches.reshape(images, width // 4, 2 * bucket.height, 2 * bucket.width)
