@@ -12,7 +12,7 @@ from e2e import operator_process
 from e2e.drive import Drive
 from e2e.manifests import Manifest
 from e2e.pools import (
-    BATCH_RATE,
+    BATCH_CLIENTS,
     FULL_BATCH_SIZE,
     NAMESPACE,
     POOL,
@@ -115,9 +115,10 @@ async def live_through(stage: Stage, folder: Path) -> Day:
             first_image_at = observer.now
             await _come_to_rest(play, drive)
             busy_at = observer.now
-            async with drive.running(BATCH_RATE):
+            async with drive.asking(BATCH_CLIENTS):
                 await play.until(lambda: observer.samples[-1].batch_size == FULL_BATCH_SIZE, "a larger batch", 30)
-                drive.rate, busier_at = REPLICAS_RATE, observer.now
+            busier_at = observer.now
+            async with drive.running(REPLICAS_RATE):
                 killed_at = await _kill_in_mid_change(play)
                 generations = await _apply_again(play)
                 await play.until(lambda: observer.samples[-1].ready == 2, "two pods that serve", 90)
