@@ -94,8 +94,9 @@ class _Play:
         assert callable(holds)
         await until(holds, what, seconds, lambda: f"{self.observer.samples[-1:]} {self.observer.notes[-1:]}")
 
-    def desires(self, replicas: int) -> bool:
-        return bool((self.observer.status.get("desired") or {}).get("replicas") == replicas)
+    def has_said_why(self, replicas: int) -> bool:
+        rises = [d for d in self.observer.decisions if d.knob is Knob.REPLICAS and d.is_rise]
+        return any(rise.after == replicas and rise.reason for rise in rises)
 
     def at_rest(self) -> bool:
         now = self.observer.samples[-1]
@@ -171,9 +172,12 @@ async def _come_to_rest(play: _Play, drive: Drive) -> None:
 
 
 async def _kill_in_mid_change(play: _Play) -> float:
-    """Kill the operator as soon as it has written that it wants another pod. Returns when."""
+    """Kill the operator as soon as it has written that it wants another pod, and why. Returns when.
+
+    Not between the two: the event is a courtesy, which no later process makes up for.
+    """
     operator = await play.stage.operator_pod()
-    await play.until(lambda: play.desires(2), "another replica", 30)
+    await play.until(lambda: play.has_said_why(2), "another replica", 30)
     await operator_process.kill(operator)
     return play.observer.now
 
