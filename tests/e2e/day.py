@@ -12,7 +12,7 @@ from e2e import operator_process
 from e2e.drive import Drive
 from e2e.manifests import Manifest
 from e2e.pools import (
-    BATCH_RATE,
+    BATCH_CLIENTS,
     FULL_BATCH_SIZE,
     NAMESPACE,
     POOL,
@@ -94,8 +94,9 @@ class _Play:
         assert callable(holds)
         await until(holds, what, seconds, lambda: f"{self.observer.samples[-1:]} {self.observer.notes[-1:]}")
 
-    def desires(self, replicas: int) -> bool:
-        return bool((self.observer.status.get("desired") or {}).get("replicas") == replicas)
+    def has_said_why(self, replicas: int) -> bool:
+        rises = [d for d in self.observer.decisions if d.knob is Knob.REPLICAS and d.is_rise]
+        return any(rise.after == replicas and rise.reason for rise in rises)
 
     def at_rest(self) -> bool:
         now = self.observer.samples[-1]
@@ -115,9 +116,10 @@ async def live_through(stage: Stage, folder: Path) -> Day:
             first_image_at = observer.now
             await _come_to_rest(play, drive)
             busy_at = observer.now
-            async with drive.running(BATCH_RATE):
+            async with drive.asking(BATCH_CLIENTS):
                 await play.until(lambda: observer.samples[-1].batch_size == FULL_BATCH_SIZE, "a larger batch", 30)
-                drive.rate, busier_at = REPLICAS_RATE, observer.now
+            busier_at = observer.now
+            async with drive.running(REPLICAS_RATE):
                 killed_at = await _kill_in_mid_change(play)
                 generations = await _apply_again(play)
                 await play.until(lambda: observer.samples[-1].ready == 2, "two pods that serve", 90)
@@ -170,9 +172,12 @@ async def _come_to_rest(play: _Play, drive: Drive) -> None:
 
 
 async def _kill_in_mid_change(play: _Play) -> float:
-    """Kill the operator as soon as it has written that it wants another pod. Returns when."""
+    """Kill the operator as soon as it has written that it wants another pod, and why. Returns when.
+
+    Not between the two: the event is a courtesy, which no later process makes up for.
+    """
     operator = await play.stage.operator_pod()
-    await play.until(lambda: play.desires(2), "another replica", 30)
+    await play.until(lambda: play.has_said_why(2), "another replica", 30)
     await operator_process.kill(operator)
     return play.observer.now
 

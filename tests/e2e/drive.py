@@ -1,4 +1,4 @@
-"""An open-loop load whose rate can be turned while it runs."""
+"""A load: an open loop whose rate can be turned while it runs, or a closed one of a few clients."""
 
 import asyncio
 import time
@@ -39,6 +39,24 @@ class Drive:
                 record, _ = await client.ask(self._job(steps=0))
                 assert "BadRequestError" in str(record.error), record
                 await asyncio.sleep(ASK_SECONDS)
+
+    @asynccontextmanager
+    async def asking(self, clients: int) -> AsyncIterator[None]:
+        """So many clients while the block runs, each of which asks for an image when it has its last: a closed loop.
+
+        Never are more requests in flight than clients; every final outcome is known after the block.
+        """
+        enough = asyncio.Event()
+
+        async def ask_on() -> None:
+            while not enough.is_set():
+                await self.one()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(clients):
+                tasks.create_task(ask_on())
+            yield
+            enough.set()
 
     @asynccontextmanager
     async def running(self, rate: float) -> AsyncIterator[None]:

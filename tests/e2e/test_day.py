@@ -20,14 +20,12 @@ async def test_a_pool_is_applied_and_makes_an_image(day: Day) -> None:
 
 async def test_under_load_the_batch_size_rises_before_the_replicas(day: Day) -> None:
     batch_size, replicas = day.first_rise(Knob.BATCH_SIZE), day.first_rise(Knob.REPLICAS)
-    assert day.busy_at < batch_size.at < day.busier_at
-    # What queued before the rows rose may need a replica before the load steps up again.
-    assert batch_size.at < replicas.at
+    assert day.busy_at < batch_size.at < day.busier_at < replicas.at
     assert batch_size.before is not None
     assert batch_size.before < batch_size.after == FULL_BATCH_SIZE
     assert (replicas.before, replicas.after) == (1, MAX_REPLICAS)
     pods_ran_with_it = next(s.at for s in day.samples if s.at > day.busy_at and s.batch_size == FULL_BATCH_SIZE)
-    assert pods_ran_with_it < day.two_ready_at
+    assert pods_ran_with_it < replicas.at
 
 
 async def test_every_rise_has_a_reason_that_names_the_signal(day: Day) -> None:
