@@ -125,6 +125,17 @@ def test_a_remembered_prompt_waits_for_no_other_to_be_encoded(model: FakeModel, 
     assert model.encodings == [1, 2]
 
 
+@pytest.mark.parametrize(("together", "encodings"), [(1, [1] * 7), (3, [3, 3, 1]), (4, [4, 3]), (8, [7])])
+def test_as_many_prompts_share_a_forward_as_wait_and_may(
+    model: FakeModel, time: VirtualTime, together: int, encodings: list[int]
+) -> None:
+    bench = Bench(model, clock=time.clock(), prompts_together=together)
+    for prompt in "abcdefg":
+        bench.submit(image(prompt, steps=1))
+    bench.finish()
+    assert model.encodings == encodings
+
+
 def test_a_pace_holds_each_step_and_held_time_counts(model: FakeModel, time: VirtualTime) -> None:
     bench = Bench(model, clock=time.clock(), pace=Pace(1.0, 0.5))
     for seed in (1, 2):
@@ -216,7 +227,7 @@ def test_the_prompts_of_pairs_are_encoded_together_and_a_shared_one_once(model: 
     ]
     numbers = [bench.submit(request) for request in requests]
     bench.finish()
-    assert model.encodings == [2, 1, 1]
+    assert model.encodings == [4]
     assert model.encoded == ["a", "bad", "b", "c"]
     told = {number: [said.hit for said in bench.all(Encoded) if said.number == number] for number in numbers}
     assert list(told.values()) == [[False, False], [False, True], [False], [True], [True, True]]

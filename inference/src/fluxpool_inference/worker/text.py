@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 
 def prompts_together(model: Denoiser, text_tokens: int, most: int) -> int:
-    """The largest power of two, at most 8 and `most`, up to which each gives the same as one by one; at least 1.
+    """The largest number, at most 8 and `most`, up to which each gives the same as one by one; at least 1.
 
     Raises what the model raises on one prompt; out of memory on more is no error.
     """
     alone = [model.encode([prompt], text_tokens)[0] for prompt in _PROMPTS]
     together = 1
-    while 2 * together <= min(most, _MOST) and _same(model, text_tokens, alone, 2 * together):
-        together *= 2
+    while together < min(most, _MOST) and _same(model, text_tokens, alone, together + 1):
+        together += 1
     return together
 
 
@@ -55,11 +55,3 @@ def of_new_needs(needs: Iterable[tuple[T, list[str]]]) -> list[T]:
             found.append(one)
             known.update(prompts)
     return found
-
-
-def as_many_as(waiting: list[T], together: int) -> list[T]:
-    """The first of `waiting`: the largest power of two of them, at most `together`, which is one."""
-    size = 1
-    while 2 * size <= min(len(waiting), together):
-        size *= 2
-    return waiting[:size]
