@@ -42,7 +42,7 @@ _MESSAGES = {
     RejectReason.NOT_READY: "the model is not ready",
 }
 _TELLING = 0.25
-"""Waits that were forecast at less than this share of the longest that is admitted say nothing of the forecasts there."""
+"""Waits that were forecast at less than this share of the longest that is admitted say nothing of forecasts there."""
 
 
 class Engine:
