@@ -57,9 +57,16 @@ test-crossing: envs
 	@cd tests && $(UV) run --no-sync pytest contract repository $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
-test-autoscaler test-operator test-inference: test-%: env-%
+test-autoscaler test-operator: test-%: env-%
 	@echo "== tests of $*"
-	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(if $(filter inference,$*),$(TWO_FILES)) $(PYTEST_ARGS)
+	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(PYTEST_ARGS)
+
+# What is covered can be told of all tests together only: with PYTEST_ARGS nothing is measured.
+test-inference: COVERAGE := $(if $(PYTEST_ARGS),,$(UV) run --no-sync coverage)
+test-inference: env-inference
+	@echo "== tests of inference$(if $(COVERAGE), and their coverage of the engine's core)"
+	@cd inference && $(if $(COVERAGE),$(COVERAGE) erase && $(COVERAGE) run -m,$(UV) run --no-sync) pytest -m "not cluster and not soak" $(TWO_FILES) $(PYTEST_ARGS)
+	@$(if $(COVERAGE),cd inference && $(COVERAGE) combine --quiet && $(COVERAGE) report)
 
 .PHONY: test-benchmarks
 test-benchmarks: env-inference
@@ -119,7 +126,7 @@ cluster-down:  ## stop it and leave nothing behind
 
 .PHONY: clean
 clean:  ## environments, caches and reports of this checkout (not the cluster's binaries)
-	@rm -rf out .tools */.venv tools/*/.venv
+	@rm -rf out .tools */.venv tools/*/.venv inference/.coverage*
 	@find . -name __pycache__ -o -name '.*_cache' -prune | xargs rm -rf
 
 .PHONY: help

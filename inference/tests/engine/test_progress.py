@@ -154,6 +154,15 @@ async def test_an_image_whose_waiter_was_cancelled_in_this_moment_is_dropped(des
     assert entry.image is None
 
 
+async def test_an_image_that_fails_in_this_moment_has_failed_and_not_been_cancelled(desk: Desk) -> None:
+    entry = desk.admit()
+    entry.result.cancel()
+    desk.say(Failed(entry.number, "no"))
+    assert desk.facts.in_flight == 0
+    assert len(desk.facts.failures) == 1
+    assert desk.ledger.get(entry.number) is None, "its ticket finds nothing to cancel"
+
+
 async def test_a_failure_ends_an_image_once(desk: Desk) -> None:
     entry = desk.admit()
     desk.say(Failed(entry.number, "no"), Failed(entry.number, "no"))

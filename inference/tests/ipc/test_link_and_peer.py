@@ -141,6 +141,13 @@ async def test_the_peer_hears_the_last_words_of_a_worker_and_then_its_end_once()
         assert line.closed_here == 1
 
 
+async def test_a_peer_that_is_woken_for_nothing_goes_on(line: Line) -> None:
+    line.peer._read()
+    assert line.closed_here == 0
+    line.link.send(Started(1, 0.5))
+    await until(lambda: line.from_worker == [Started(1, 0.5)])
+
+
 async def test_a_peer_that_hangs_up_is_not_told_of_its_own_end(line: Line) -> None:
     line.peer.close()
     line.peer.close()

@@ -1,11 +1,11 @@
 """Whole servers, with real workers on tiny models; each takes seconds to start, so there are only two."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench import TEXT_TOKENS
+from hub_cache import fill_cache
 from served import Served
 from server_process import ServerProcess
 from stock import Stock
@@ -40,7 +40,7 @@ def dev_server(dev_model: Path) -> Iterator[Served]:
 @pytest.fixture
 def paced_server(schnell_model: Path, tmp_path: Path) -> Iterator[Served]:
     """Of a model named by its hub id, from the hub's cache; slow, with a short queue."""
-    _fill_cache(tmp_path / "hub", "acme/tiny", schnell_model)
+    fill_cache(tmp_path / "hub", "acme/tiny", schnell_model)
     options = {
         "HF_HOME": str(tmp_path),
         "FLUXPOOL_MODEL": "acme/tiny",
@@ -54,12 +54,3 @@ def paced_server(schnell_model: Path, tmp_path: Path) -> Iterator[Served]:
         served = Served(process.wait_ready())
         yield served
         served.close()
-
-
-def _fill_cache(cache: Path, repository: str, files: Path) -> None:
-    """As `huggingface_hub` would have left it."""
-    folder = cache / ("models--" + repository.replace("/", "--"))
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    shutil.copytree(files, folder / "snapshots" / commit)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(commit)

@@ -1,5 +1,6 @@
 """Compiled blocks: what is refused, what is kept, and that images stay what they are."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,14 @@ def test_blocks_are_compiled_whole_for_all_shapes_into_the_configured_cache(tmp_
 
 
 @pytest.mark.usefixtures("variable")
+def test_without_a_configured_cache_it_is_the_compiler_s_own() -> None:
+    transformer = Blocks()
+    compilation.blocks(transformer, EngineConfig("m", compile="blocks"))
+    assert transformer.options == {"fullgraph": True, "dynamic": True}
+    assert compilation.os.environ["TORCHINDUCTOR_CACHE_DIR"] == "before"
+
+
+@pytest.mark.usefixtures("variable")
 def test_off_compiles_nothing() -> None:
     transformer = Blocks()
     compilation.blocks(transformer, EngineConfig("m", compile_cache="/proc/none"))
@@ -79,6 +88,13 @@ def test_off_compiles_nothing() -> None:
 def test_a_cache_that_cannot_be_made_is_named(cache: str) -> None:
     with pytest.raises(StartError, match=f"compile_cache: {cache} cannot be made a directory"):
         compilation.blocks(Blocks(), EngineConfig("m", compile="blocks", compile_cache=str(cache)))
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation.os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # root may
+    with pytest.raises(StartError, match=f"compile_cache: {tmp_path} cannot be written") as raised:
+        compilation.blocks(Blocks(), EngineConfig("m", compile="blocks", compile_cache=str(tmp_path)))
+    assert raised.value.reason is StartFailure.INVALID_CONFIGURATION
 
 
 # ---- the real compiler, which takes a minute on two cores

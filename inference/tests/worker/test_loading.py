@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from bench import TEXT_TOKENS
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import DiffusionPipeline, FluxPipeline, FluxTransformer2DModel
+from hub_cache import fill_cache
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
@@ -264,15 +267,49 @@ def test_a_tokenizer_that_pads_to_another_length_is_refused(model: Path) -> None
 
 # ---- places
 
+of_the_hub = pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")
+"""How diffusers calls it."""
+
 
 @pytest.mark.parametrize("model", ["/nowhere/flux", "./flux", "flux", "a/b/c", "~/flux"])
 def test_a_path_that_is_no_directory_is_named(model: str) -> None:
     assert refusal(model) == f"model {model!r} is no directory"
 
 
-@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")  # how diffusers calls the hub
+@of_the_hub
 def test_a_hub_id_that_is_not_in_the_cache_is_named_when_offline() -> None:
     assert "acme/flux" in refusal("acme/flux")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache, with nothing in it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@of_the_hub
+def test_a_model_of_the_hub_s_cache_is_the_one_of_its_files(hub: Path, dev_model: Path) -> None:
+    fill_cache(hub, "acme/flux", dev_model)
+    found = load("acme/flux")
+    assert found.info == replace(load(dev_model).info, name="acme/flux")
+
+
+@of_the_hub
+def test_what_the_hub_s_cache_lacks_of_a_model_is_named(hub: Path, model: Path) -> None:
+    (model / "vae" / WEIGHTS["vae"]).unlink()
+    fill_cache(hub, "acme/flux", model)
+    assert refusal("acme/flux").startswith("vae: ")
+
+
+@of_the_hub
+def test_a_download_that_breaks_off_says_of_what(hub: Path, dev_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the hub went away\nlong advice")
+
+    fill_cache(hub, "acme/flux", dev_model)
+    monkeypatch.setattr(DiffusionPipeline, "download", download)
+    assert refusal("acme/flux") == "download of 'acme/flux': the hub went away"
 
 
 def test_a_gpu_that_is_not_there_is_no_model_failure() -> None:

@@ -4,10 +4,12 @@ Distances here are numerics on random weights: they say that the form is the for
 a picture looks like.
 """
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +36,13 @@ def gguf_file(dev_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     path = tmp_path_factory.mktemp("gguf") / "flux-Q4_0.gguf"
     write(path, load(dev_model)._parts.transformer)
     return path
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU, as far as these options look at it."""
+
+    type: str = "cuda"
 
 
 Loaded = Callable[[QuantizeForm], FluxModel]
@@ -157,6 +166,35 @@ def test_images_of_a_batch_are_made_of_converted_weights(dev_model: Path, loaded
         assert distance(latents, comparison.stock.latents(request)) < 0.05
 
 
+# ---- bitsandbytes, which runs on a GPU only
+
+
+@pytest.mark.parametrize(("form", "kind"), [("bnb-nf4", "nf4"), ("bnb-fp4", "fp4")])
+def test_bitsandbytes_is_told_to_convert_the_blocks_and_nothing_else(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, form: QuantizeForm, kind: str
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.49.0")  # as if it were installed
+    how = quantize.arguments(EngineConfig("m", dtype="bfloat16", quantize=Quantize(form)), Card())
+    told = how["quantization_config"]
+    assert (told.load_in_4bit, told.bnb_4bit_quant_type, told.bnb_4bit_compute_dtype) == (True, kind, torch.bfloat16)
+    transformer = loaded("none")._parts.transformer
+    blocks = {name for name, child in transformer.named_children() if isinstance(child, torch.nn.ModuleList)}
+    assert {name.partition(".")[0] for name in quantize.to_convert(transformer)} == blocks
+    assert blocks | set(told.llm_int8_skip_modules) == {name for name, _ in transformer.named_children()}
+    assert blocks.isdisjoint(told.llm_int8_skip_modules)
+    assert how["device_map"] == {"": Card()}
+
+
+def test_weights_of_bitsandbytes_count_as_what_they_were_and_take_their_scales_along() -> None:
+    weight = torch.nn.Parameter(torch.zeros(32, 1, dtype=torch.uint8), requires_grad=False)  # two of 4 bits in a byte
+    scales = {"absmax": torch.zeros(1), "quant_map": torch.zeros(16)}
+    weight.quant_state = SimpleNamespace(shape=torch.Size((8, 8)), as_dict=lambda packed: scales if packed else {})  # type: ignore[attr-defined]
+    module = torch.nn.Module()
+    module.weight = weight
+    assert quantize.parameters(module) == 64
+    assert quantize.resident_bytes(module) == 32 + 4 + 16 * 4
+
+
 # ---- GGUF files
 
 
@@ -211,12 +249,6 @@ def test_weights_that_diffusers_passes_over_are_named(
 
 
 # ---- what a device can run
-
-
-class Card:
-    """A GPU, as far as these checks look at it."""
-
-    type = "cuda"
 
 
 def checked(form: QuantizeForm, device: Any) -> str:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from bench import TEXT_TOKENS
+from bench import TEXT_TOKENS, image
+from comparison import Comparison
 from diffusers import FluxTransformer2DModel
 
 from fluxpool_inference.configuration import EngineConfig, Quantize
 from fluxpool_inference.cost_file import cost_file
 from fluxpool_inference.outcomes import StartError, StartFailure
+from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.worker import device, start
 from fluxpool_inference.worker.flux import FluxModel
@@ -206,6 +208,14 @@ def test_a_gpu_has_its_products_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.name(torch.device("cuda:0")) == "NVIDIA H200"
 
 
+@pytest.mark.parametrize(("wanted", "found"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cpu", "cpu")])
+def test_a_gpu_is_taken_where_there_is_one_unless_a_cpu_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, wanted: Any, found: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert str(device.pick(EngineConfig("m", device=wanted))) == found
+
+
 def test_a_cpu_is_never_lost() -> None:
     assert device.recover(torch.device("cpu"))
     assert device.uuid(torch.device("cpu")) is None
@@ -229,3 +239,21 @@ def test_a_gpu_whose_synchronization_fails_is_lost_and_else_gives_its_cache_back
     assert done == ["synchronize", "empty_cache"]
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
     assert not device.recover(Cuda())  # type: ignore[arg-type]
+
+
+def test_a_gpu_is_waited_for_and_a_cpu_has_done_all_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(device.type))
+    device.synchronize(torch.device("cpu"))
+    device.synchronize(Cuda())  # type: ignore[arg-type]
+    assert waited == ["cuda"]
+
+
+def test_a_stage_returns_when_the_device_is_done(dev: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(device, "synchronize", waited.append)
+    bucket = Bucket(4, 4, TEXT_TOKENS)
+    (text,) = dev.model.encode(["a cat"], TEXT_TOKENS)
+    assert len(waited) == 1
+    dev.model.step(bucket, [dev.model.begin(image(), bucket, text)])
+    assert waited == [dev.model.device] * 2

@@ -23,10 +23,16 @@ logger = logging.getLogger(__name__)
 class WorkerProcess:
     """A child that lives until its socket closes. `on_exit` is told, once, why it ended, unless `stop` ended it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, on_exit: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        end: socket.socket,
+        on_message: OnMessage,
+        on_exit: Callable[[str], None],
+    ) -> None:
         self._process = process
         self._on_exit = on_exit
-        self._peer: Peer | None = None
+        self._peer = Peer(end, on_message, self._hung_up)
         self._ending: asyncio.Task[None] | None = None
         self._killed_for: str | None = None
 
@@ -52,8 +58,7 @@ class WorkerProcess:
         except BaseException:
             ours.close()
             raise
-        worker = cls(process, on_exit)
-        worker._peer = Peer(ours, on_message, worker._hung_up)
+        worker = cls(process, ours, on_message, on_exit)
         worker.send(Configure(config(), since))
         return worker
 
@@ -64,7 +69,7 @@ class WorkerProcess:
 
     def send(self, message: ToWorker) -> bool:
         """Send a message; False if the worker is known to be gone, which `on_exit` tells or has told."""
-        return self._peer is not None and self._peer.send(message)
+        return self._peer.send(message)
 
     def kill(self, why: str) -> None:
         """End it at once, in whatever it does; `on_exit` is told this reason."""
@@ -74,8 +79,7 @@ class WorkerProcess:
 
     async def stop(self) -> None:
         """Hang up and wait for the end. Idempotent."""
-        if self._peer is not None:
-            self._peer.close()
+        self._peer.close()
         await self._wait()
 
     def _hung_up(self) -> None:

@@ -82,6 +82,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
+def synchronize(device: torch.device) -> None:
+    """Return when the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def recover(device: torch.device) -> bool:
     """Give cached memory back after an error; whether the device still works (a sticky CUDA error never goes away)."""
     if device.type != "cuda":

@@ -136,7 +136,7 @@ class FluxModel:
         clip_tokens = _tokenize(parts.clip_tokenizer, prompts, parts.clip_tokenizer.model_max_length)
         clip_ids = torch.tensor(clip_tokens.input_ids, device=self.device)
         pooled = parts.clip(clip_ids, output_hidden_states=False).pooler_output.to(parts.clip.dtype)
-        self._synchronize()
+        hardware.synchronize(self.device)
         truncated = [
             len(parts.t5_tokenizer(prompt).input_ids) - text_tokens if all(mask) else 0
             for prompt, mask in zip(prompts, tokens.attention_mask, strict=True)
@@ -175,7 +175,7 @@ class FluxModel:
             velocity = self._velocity(bucket, images, latents)
         d_sigma = torch.stack([image.sigmas[image.index + 1] - image.sigmas[image.index] for image in images])
         moved = euler_step(latents, velocity, d_sigma)
-        self._synchronize()
+        hardware.synchronize(self.device)
         for image, new in zip(images, moved.unbind(), strict=True):
             image.latents = new.unsqueeze(0)
             image.index += 1
@@ -256,10 +256,6 @@ class FluxModel:
         image[..., 2] = torch.arange(bucket.width)[None, :]
         where = {"device": self.device, "dtype": self._parts.clip.dtype}
         return image.reshape(-1, 3).to(**where), torch.zeros(bucket.text_tokens, 3, **where)
-
-    def _synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def _tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Any:

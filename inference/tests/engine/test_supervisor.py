@@ -1,0 +1,104 @@
+"""A supervisor whose process is played by the test: words and ends at moments that a real one seldom hits."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bench import NO_KNEE
+from fake_model import INFO
+
+from fluxpool_inference.engine import EngineConfig, StartError, StartFailure, WorkerState
+from fluxpool_inference.engine import supervisor as supervision
+from fluxpool_inference.engine.supervisor import Events, Supervisor
+from fluxpool_inference.ipc.messages import FromWorker, NotStarted, Ready
+
+READY = Ready(INFO, NO_KNEE, None, None, "fake", None, {})
+REFUSAL = NotStarted(StartFailure.DEVICE_UNAVAILABLE, "the device is on holiday")
+
+
+class Played:
+    """In place of a `WorkerProcess`."""
+
+    pid = 1
+
+    def __init__(self, say: Callable[[FromWorker, int | None], None], exit_: Callable[[str], None]) -> None:
+        self._say = say
+        self.exits = exit_
+        self.killed_for: list[str] = []
+        self.hung_up = False
+
+    def says(self, message: FromWorker) -> None:
+        self._say(message, None)
+
+    def kill(self, why: str) -> None:
+        self.killed_for.append(why)
+
+    async def stop(self) -> None:
+        self.hung_up = True
+
+
+class Stage:
+    """A supervisor, its processes so far, and what it told."""
+
+    def __init__(self) -> None:
+        self.processes: list[Played] = []
+        self.told: list[str] = []
+        events = Events(
+            on_message=lambda message, descriptor: self.told.append("message"),
+            on_ready=lambda ready: self.told.append("ready"),
+            on_lost=lambda why: self.told.append(f"lost: {why}"),
+            on_given_up=lambda why: self.told.append("given up"),
+        )
+        self.supervisor = Supervisor(0, lambda: EngineConfig("m"), events, {})
+
+    async def spawn(self, config: Any, since: float, on_message: Any, on_exit: Any, environment: Any) -> Played:
+        self.processes.append(Played(on_message, on_exit))
+        return self.processes[-1]
+
+    async def starting(self) -> "tuple[asyncio.Task[None], Played]":
+        """A start under way, and its process, of which nothing was heard yet."""
+        start = asyncio.create_task(self.supervisor.start())
+        await asyncio.sleep(0)
+        return start, self.processes[-1]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    stage = Stage()
+    monkeypatch.setattr(supervision.WorkerProcess, "spawn", stage.spawn)
+    return stage
+
+
+@pytest.mark.parametrize("word", [READY, REFUSAL], ids=["ready", "not started"])
+async def test_a_word_about_a_start_that_was_given_up_in_this_moment_comes_too_late(stage: Stage, word: Any) -> None:
+    start, process = await stage.starting()
+    start.cancel()
+    process.says(word)
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert process.hung_up
+    assert stage.told == []
+    assert stage.supervisor.state is not WorkerState.READY
+
+
+async def test_a_process_that_said_why_it_cannot_serve_and_ended_did_not_start_and_is_no_loss(stage: Stage) -> None:
+    start, process = await stage.starting()
+    process.says(REFUSAL)
+    process.exits("it exited with code 3")
+    with pytest.raises(StartError, match="the device is on holiday"):
+        await start
+    assert stage.told == []
+    assert (stage.supervisor.deaths, stage.supervisor.problem) == (1, "the device is on holiday")
+
+
+async def test_who_serves_is_killed_and_where_nobody_is_there_is_nobody_to_kill(stage: Stage) -> None:
+    stage.supervisor.kill("too early")
+    start, process = await stage.starting()
+    process.says(READY)
+    await start
+    stage.supervisor.kill("it hangs")
+    await stage.supervisor.stop()
+    stage.supervisor.kill("too late")
+    assert process.killed_for == ["it hangs"]
+    assert stage.told == ["ready"]
