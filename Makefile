@@ -57,16 +57,9 @@ test-crossing: envs
 	@cd tests && $(UV) run --no-sync pytest contract repository $(PYTEST_ARGS)
 
 .PHONY: test-autoscaler test-operator test-inference
-test-autoscaler test-operator: test-%: env-%
+test-autoscaler test-operator test-inference: test-%: env-%
 	@echo "== tests of $*"
-	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(PYTEST_ARGS)
-
-# What is covered can be told of all tests together only: with PYTEST_ARGS nothing is measured.
-test-inference: COVERAGE := $(if $(PYTEST_ARGS),,$(UV) run --no-sync coverage)
-test-inference: env-inference
-	@echo "== tests of inference$(if $(COVERAGE), and their coverage of the engine's core)"
-	@cd inference && $(if $(COVERAGE),$(COVERAGE) erase && $(COVERAGE) run -m,$(UV) run --no-sync) pytest -m "not cluster and not soak" $(TWO_FILES) $(PYTEST_ARGS)
-	@$(if $(COVERAGE),cd inference && $(COVERAGE) combine --quiet && $(COVERAGE) report)
+	@cd $* && $(UV) run --no-sync pytest -m "not cluster and not soak" $(if $(filter inference,$*),$(TWO_FILES)) $(PYTEST_ARGS)
 
 .PHONY: test-benchmarks
 test-benchmarks: env-inference
@@ -77,6 +70,15 @@ test-benchmarks: env-inference
 test-tools/bench test-tools/cluster test-tools/demo: test-tools/%: env-tests
 	@echo "== tests of tools/$*"
 	@cd tools/$* && ../../tests/.venv/bin/python -m pytest -m "not cluster and not soak" $(PYTEST_ARGS)
+
+# Measuring slows tests down, so those of `test` are not measured.
+CORE := engine ipc scheduling worker
+.PHONY: coverage
+coverage: env-inference  ## lines and branches of the engine's core that its tests do not run: there must be none
+	@echo "== coverage of the engine's core"
+	@cd inference && $(UV) run --no-sync coverage erase
+	@cd inference && $(UV) run --no-sync coverage run -m pytest -m "not cluster and not soak" $(TWO_FILES) $(CORE:%=tests/%)
+	@cd inference && $(UV) run --no-sync coverage combine --quiet && $(UV) run --no-sync coverage report
 
 .PHONY: test-cluster test-cluster-tool test-on-cluster
 test-cluster: test-cluster-tool test-on-cluster  ## what needs the cluster: the tool itself, chart, integration, e2e

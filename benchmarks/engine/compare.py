@@ -36,11 +36,19 @@ async def main(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="engine-quick-")) if options.quick else results.RAW
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    rounds = 1 if options.quick else options.rounds
     for setup, cells in _groups(options):
-        names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
-        async with measure.stage(names, setup, logs) as on:
+        if not options.more:
             for cell in cells:
-                await _cell(on, cell.shortened() if options.quick else cell, options, folder)
+                results.forget(cell.name, folder)
+        names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
+        for start in range(0, rounds, options.restart_every):
+            async with measure.stage(measure.rotated(names, start // options.restart_every), setup, logs) as on:
+                for cell in cells:
+                    count = min(options.restart_every, rounds - start)
+                    await _rounds(on, cell.shortened() if options.quick else cell, count, options, folder)
+        if not options.quick:
+            print("\n".join(results.compose()), flush=True)
     return 0
 
 
@@ -64,25 +72,22 @@ def _setup(cell: Cell, options: argparse.Namespace) -> Setup:
     )
 
 
-async def _cell(on: Stage, cell: Cell, options: argparse.Namespace, folder: Path) -> None:
-    kept = results.load(cell.name, folder)["rounds"] if options.more else []
+async def _rounds(on: Stage, cell: Cell, count: int, options: argparse.Namespace, folder: Path) -> None:
+    kept = results.load(cell.name, folder)["rounds"]
     conditions = {
         "torch_threads": options.threads,
         "device_cpus": len(options.device_cpus),
         "host_cpus": len(options.host_cpus),
     }
-    async for one in _rounds(on, cell, len(kept), options):
+    async for one in _measured(on, cell, len(kept), count, quick=options.quick):
         kept.append(one)
         results.save(cell.name, {"cell": cell.describe() | conditions, "rounds": kept}, folder)
         print(f"{cell.name}, round {len(kept)}: {_line(one)}", flush=True)
-    if not options.quick:
-        print("\n".join(results.compose()), flush=True)
 
 
-async def _rounds(on: Stage, cell: Cell, first: int, options: argparse.Namespace) -> AsyncIterator[dict[str, Any]]:
-    count = 1 if options.quick else options.rounds
+async def _measured(on: Stage, cell: Cell, first: int, count: int, *, quick: bool) -> AsyncIterator[dict[str, Any]]:
     if cell.overload:
-        seconds = QUICK_OVERLOAD_SECONDS if options.quick else overload.SECONDS
+        seconds = QUICK_OVERLOAD_SECONDS if quick else overload.SECONDS
         async for one in overload.rounds(on, cell, first, count, seconds):
             yield one.as_dict()
     else:
@@ -127,6 +132,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(cell.name for cell in CELLS)}")
     parser.add_argument("--rounds", type=int, default=10, metavar="N")
+    parser.add_argument("--restart-every", type=int, default=2, metavar="N", help="rounds of a process (default 2)")
     parser.add_argument("--more", action="store_true", help="add the rounds to those that are there already")
     parser.add_argument("--quick", action="store_true", help="one short round of each cell; records nothing")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on every side (default 1)")

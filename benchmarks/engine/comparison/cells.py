@@ -95,10 +95,10 @@ _FICKLE = (kind("64x64", 28), kind("64x64", 28, give_up_seconds=0.1))
 
 CELLS: Sequence[Cell] = (
     Cell("mixed_steps", "tiny", _MIXED, Closed(8), requests=64),
-    Cell("original", "tiny", _QUICK, Closed(32), requests=192, sides=(OURS, LOCK, POOL), rows=32),
+    Cell("original", "tiny", _QUICK, Closed(32), requests=384, sides=(OURS, LOCK, POOL), rows=32),
     Cell("uniform_c8", "tiny", _QUICK, Closed(8), requests=96, sides=(OURS, *PEERS, BARE)),
-    Cell("uniform_c8_36m", "small", _QUICK, Closed(8), requests=24, sides=(OURS, *SERVERS, BARE)),
-    Cell("original_36m", "small", _QUICK, Closed(8), requests=16, sides=(OURS, LOCK, POOL)),
+    Cell("uniform_c8_36m", "small", _QUICK, Closed(8), requests=48, sides=(OURS, *SERVERS, BARE)),
+    Cell("original_36m", "small", _QUICK, Closed(8), requests=32, sides=(OURS, LOCK, POOL)),
     *(Cell(f"uniform_c{n}", "tiny", _QUICK, Closed(n), requests=max(24, 6 * n)) for n in (1, 2, 4, 16, 32)),
     Cell("mixed_sizes", "tiny", _SIZES, Closed(8), requests=64),
     Cell("bursts", "tiny", _QUICK, bursts(3, 16, 1.5), requests=48),

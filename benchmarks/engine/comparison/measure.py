@@ -1,7 +1,9 @@
 """Runs cells: in each round every side once, in turn, alone while all others stand still.
 
 The order of the sides rotates from round to round, so that a drift of the machine, or whoever else is on it, meets all
-of them alike. All sides of a round get the same requests; no two rounds have a prompt in common.
+of them alike. Every few rounds all are started anew, in another order: a process keeps the memory that it was given,
+and of equal ones some are slower for life. All sides of a round get the same requests; no two rounds have a prompt in
+common.
 """
 
 import os
@@ -118,9 +120,14 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int) -> AsyncIterator
 
 def turns(names: Sequence[str], number: int) -> Iterator[str]:
     """Who comes after whom in a round: each begins in its turn, and every other time the order is reversed."""
-    shift = number // 2 % len(names)
-    order = [*names[shift:], *names[:shift]]
+    order = rotated(names, number // 2)
     yield from order if number % 2 == 0 else reversed(order)
+
+
+def rotated(names: Sequence[str], turns: int) -> list[str]:
+    """Begin with the next one, `turns` times."""
+    shift = turns % len(names)
+    return [*names[shift:], *names[:shift]]
 
 
 def draw(cell: Cell, number: int) -> list[Request]:

@@ -43,6 +43,11 @@ def save(cell: str, document: Mapping[str, Any], folder: Path = RAW) -> None:
     new.replace(folder / f"{cell}.json")
 
 
+def forget(cell: str, folder: Path = RAW) -> None:
+    """Drop what is there of a cell."""
+    (folder / f"{cell}.json").unlink(missing_ok=True)
+
+
 def compose(folder: Path = RAW) -> list[str]:
     """Record every family of which a cell has enough rounds. Returns what was recorded, in words."""
     said = []
