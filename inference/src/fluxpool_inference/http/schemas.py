@@ -91,7 +91,7 @@ class AdminStatus(BaseModel):
     queued_work_seconds: float
     running_work_seconds: float
     wait_allowance: float = Field(
-        description="Admission holds its forecasts, times this, against its limits: the errors seen lately."
+        description="Admission counts on waits this many times as long as forecast: the errors seen lately."
     )
     warm_buckets: list[BucketItem] = Field(description="Sizes that were measured at warm-up.")
     predicted_buckets: list[BucketItem] = Field(

@@ -11,7 +11,8 @@ for each other by its own wish. It is refused when
   (`wait_too_long`),
 - its last image would be done after the client has hung up (`deadline`).
 
-Each of these times is a forecast times an allowance for its errors (see `allowance`).
+Each of these times is a forecast with an allowance for the errors of its wait (see `allowance`). Where nobody waits
+there is none, so what an idle server can make in time it makes.
 """
 
 from collections.abc import Sequence
@@ -48,12 +49,12 @@ class Promise:
     ends_within: float | None
 
     def broken_by(self, ahead: Forecast, allowance: float = 1.0) -> float:
-        """By how many seconds it is late if all takes `allowance` times as long as forecast; 0 if it is not."""
-        late = 0.0
+        """By how many seconds it is late if its wait is `allowance` times the one forecast; 0 if it is not."""
+        late, wait = 0.0, ahead.starts.get(self.number, 0.0)
         if self.begins_within is not None:
-            late = max(late, allowance * ahead.starts.get(self.number, 0.0) - self.begins_within)
+            late = max(late, allowance * wait - self.begins_within)
         if self.ends_within is not None:
-            late = max(late, allowance * ahead.ends.get(self.number, 0.0) - self.ends_within)
+            late = max(late, ahead.ends.get(self.number, 0.0) + (allowance - 1) * wait - self.ends_within)
         return late
 
 
@@ -90,19 +91,20 @@ def refusal(policy: AdmissionPolicy, offer: Offer, allowance: float = 1.0) -> Re
     Args:
         policy: The limits.
         offer: The request.
-        allowance: Factor on what the forecast says, wherever it is held against a limit.
+        allowance: Factor on forecast waits.
     """
     wait = min(offer.in_flight.starts[number] for number in offer.numbers)
-    last = max(offer.in_flight.ends[number] for number in offer.numbers)
+    more = (allowance - 1) * wait
+    last = more + max(offer.in_flight.ends[number] for number in offer.numbers)
     if offer.waiting + len(offer.numbers) > policy.max_waiting:
         return Refusal(RejectReason.QUEUE_FULL, wait)
-    if allowance * wait > policy.max_queue_seconds:
+    if wait + more > policy.max_queue_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
-    if (drained := allowance * offer.in_flight.drained) > policy.drain_seconds:
+    if (drained := offer.in_flight.drained + more) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
     if late := max((promise.broken_by(offer.in_flight, allowance) for promise in offer.overtaken), default=0.0):
         return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
-    if offer.deadline_seconds is not None and allowance * last > offer.deadline_seconds:
+    if offer.deadline_seconds is not None and last > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
     return None
 

@@ -1,8 +1,8 @@
 """By how much waits turn out longer than forecast, so that a promised wait is a bound and not a middle.
 
 A forecast is as often too short as too long. Who is admitted at a forecast of exactly `max_queue_seconds` waits longer
-than that every other time, and a drain that counts on it ends late. So admission multiplies its forecasts by what
-covers nearly all of the errors that were seen lately.
+than that every other time, and a drain that counts on it ends late. So admission counts on waits as much longer
+than forecast as covers nearly all of the errors that were seen lately.
 """
 
 import math
@@ -20,7 +20,7 @@ MOST = 1.5
 
 
 class Allowance:
-    """A factor on forecasts, from the waits that followed them.
+    """A factor on forecast waits, from the waits that followed.
 
     Attributes:
         factor: 1 to `MOST`.
