@@ -84,7 +84,7 @@ class EngineConfig:
         max_images: Most images of one HTTP request that the edge lets through.
         max_pixels: Most pixels of one image that the edge lets through.
         max_sequence_length: T5 tokens per prompt; None is the model's own (512 dev, 256 schnell).
-        max_queue_seconds: Admission: the longest estimated wait.
+        max_queue_seconds: Admission: the longest wait; see `scheduling.admission`.
         max_waiting: Admission: memory guard, bound of the images that wait.
         drain_seconds: The longest time from SIGTERM to exit.
         watchdog_seconds: A worker that is silent for longer, and for many times what its work takes, is killed.

@@ -92,6 +92,8 @@ METRIC_WORKER_DEATHS: Final = "fluxpool_worker_deaths_total"
 METRIC_WORKER_WORK: Final = "fluxpool_worker_remaining_work_seconds"
 METRIC_START_STAGE: Final = "fluxpool_start_stage_seconds"
 
+WAIT_RESERVE: Final = 1.15
+"""Admission counts on waits that are so many times as long as forecast."""
 CAPACITY_REJECTIONS: Final = ("queue_full", "wait_too_long", "deadline")
 """`reason` of rejected work: only these are load."""
 OTHER_REJECTIONS: Final = ("invalid_request", "draining", "not_ready")

@@ -144,7 +144,7 @@ class ServeSettings(BaseSettings):
         " are rounded in other places than alone",
     )
     max_queue_seconds: float = Field(
-        default=30, gt=0, le=3600, description="longest estimated wait, in seconds, at which a request is admitted"
+        default=30, gt=0, le=3600, description="longest wait in seconds, 15 % in reserve, of what is admitted"
     )
     max_waiting: int = Field(default=1000, ge=1, le=1_000_000, description="most images that may wait (a memory guard)")
     drain_seconds: float = Field(

@@ -165,7 +165,6 @@ class InMemoryEngine(Engine):
             waiting=waiting,
             running=running,
             queued_work_seconds=waiting * WORK_SECONDS,
-            wait_allowance=1.0,
             running_work_seconds=running * WORK_SECONDS / 2,
             step_fixed_seconds=0.05 if started else 0.0,
             step_per_row_seconds=0.02 if started else 0.0,

@@ -46,7 +46,6 @@ async def test_the_status_is_that_of_the_contract(client: Client) -> None:
         "running": 0,
         "queued_work_seconds": 0,
         "running_work_seconds": 0,
-        "wait_allowance": 1.0,
         "warm_buckets": [{"width": 64, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.02}}],
         "predicted_buckets": [{"width": 128, "height": 64, "step_seconds": {"fixed": 0.05, "per_row": 0.04}}],
         "draining": False,

@@ -5,8 +5,8 @@ from admitting import LONG, SLOW, admit, pixels_of
 from bed import Bed, Make
 from bench import image, pair
 
+from fluxpool_inference.contract import WAIT_RESERVE
 from fluxpool_inference.engine import Priority, Rejected, RejectReason, TooLarge, TooLong
-from fluxpool_inference.scheduling.allowance import UNPROVEN
 
 # ---- waits
 
@@ -40,10 +40,9 @@ async def test_beyond_the_longest_wait_a_request_is_refused_with_the_time_to_com
 async def test_a_wait_that_may_turn_out_longer_than_promised_is_refused(make: Make) -> None:
     bed = make({"fixed_seconds": 0.02, "per_row_seconds": 0.0}, batch_size=1, max_queue_seconds=2.0)
     await bed.engine.start()
-    assert bed.engine.status().wait_allowance == UNPROVEN
     await admit(bed, steps=85, priority=Priority.HIGH)
     within = await admit(bed, steps=50, priority=Priority.LOW)
-    assert 1.7 <= within.wait_estimate_seconds < 2 / UNPROVEN
+    assert 1.7 <= within.wait_estimate_seconds < 2 / WAIT_RESERVE
     within.cancel()
     await admit(bed, steps=10, priority=Priority.HIGH)
     with pytest.raises(Rejected) as refused:  # at 1.9 s

@@ -17,7 +17,6 @@ from fluxpool_inference.engine.progress import Progress
 from fluxpool_inference.engine.telemetry import BusyMeter
 from fluxpool_inference.ipc.messages import Encoded, Failed, Finished, Ready, RowsLowered, Started, StepDone
 from fluxpool_inference.ipc.pixels import share
-from fluxpool_inference.scheduling.allowance import UNPROVEN
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.choice import Forwards
 from fluxpool_inference.scheduling.costs import OnlineCosts
@@ -37,18 +36,10 @@ class Desk:
     limits: RowLimits
     now: list[float]
 
-    def admit(
-        self,
-        steps: int = 2,
-        make: Callable[..., ImageRequest] = image,
-        *,
-        deadline: float = 9.0,
-        wait_estimate_seconds: float = 0.0,
-    ) -> Entry:
+    def admit(self, steps: int = 2, make: Callable[..., ImageRequest] = image) -> Entry:
         number = 1 + len(self.facts.admitted_work)
         future: asyncio.Future[RawImage] = asyncio.get_running_loop().create_future()
-        entry = Entry(number, make(steps=steps), BUCKET, deadline, self.now[0], 2.0, 8, future)
-        entry.wait_estimate_seconds = wait_estimate_seconds
+        entry = Entry(number, make(steps=steps), BUCKET, 9.0, self.now[0], 2.0, 8, future)
         self.ledger.add(entry)
         self.facts.admitted(2.0, 0.0)
         return entry
@@ -193,36 +184,6 @@ async def test_a_wait_is_told_once_whoever_begins(desk: Desk) -> None:
     desk.say(Started(entry.number, 105.0))
     assert desk.facts.waits == [1.0]
     assert entry.wait_seconds == 1.0
-
-
-async def test_a_wait_that_was_longer_than_foreseen_is_reckoned_with(desk: Desk) -> None:
-    entry = desk.admit(wait_estimate_seconds=10.0)
-    desk.say(Started(entry.number, 113.0))
-    assert desk.ledger.allowance.factor == pytest.approx(1.3)
-    desk.say(Started(entry.number, 120.0))
-    assert desk.ledger.allowance.factor == pytest.approx(1.3)
-
-
-async def test_a_wait_for_an_urgent_image_that_came_later_is_no_error_of_the_forecast(desk: Desk) -> None:
-    entry = desk.admit(wait_estimate_seconds=10.0)
-    desk.admit(deadline=8.0)
-    desk.say(Started(entry.number, 113.0))
-    assert desk.ledger.allowance.factor == UNPROVEN
-
-
-async def test_an_image_that_comes_behind_changes_nothing_for_those_before_it(desk: Desk) -> None:
-    entry = desk.admit(wait_estimate_seconds=10.0)
-    desk.admit(deadline=9.0)
-    desk.say(Started(entry.number, 113.0))
-    assert desk.ledger.allowance.factor == pytest.approx(1.3)
-
-
-async def test_a_wait_for_another_worker_is_no_error_of_the_forecast(desk: Desk) -> None:
-    entry = desk.admit(wait_estimate_seconds=10.0)
-    desk.ledger.move(entry, 1)
-    desk.ledger.move(entry, 0)
-    desk.say(Started(entry.number, 113.0))
-    assert desk.ledger.allowance.factor == UNPROVEN
 
 
 async def test_lowered_rows_are_taken_over(desk: Desk) -> None:

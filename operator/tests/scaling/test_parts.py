@@ -31,7 +31,7 @@ def test_what_the_user_leaves_out_is_the_operators_to_choose() -> None:
     policy = policy_of(pool())
     assert (policy.bounds, policy.mode) == (Bounds(1, 4), Mode.AUTO)
     assert (policy.batching.bounds, policy.batching.mode) == (Bounds(1, 8), Mode.AUTO)
-    assert (policy.targets.queue_depth_per_replica, policy.max_queue_seconds) == (None, 30)  # what a pod carries
+    assert (policy.targets.queue_depth_per_replica, policy.max_queue_seconds) == (None, 30 / 1.15)  # what a pod carries
     assert (policy.targets.gpu_utilization_ratio, policy.targets.latency_seconds) == (None, None)
     assert (policy.scale_up, policy.scale_down) == (DEFAULT_SCALE_UP, DEFAULT_SCALE_DOWN)
 

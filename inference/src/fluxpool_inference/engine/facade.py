@@ -22,6 +22,7 @@ from fluxpool_inference.scheduling.admission import (
     Promise,
     Refusal,
     drain_problem,
+    longest_wait,
     refusal,
     retry_after_seconds,
     too_long,
@@ -41,8 +42,6 @@ _MESSAGES = {
     RejectReason.DRAINING: "the server is shutting down",
     RejectReason.NOT_READY: "the model is not ready",
 }
-_TELLING = 0.25
-"""Waits that were forecast at less than this share of the longest that is admitted say nothing of forecasts there."""
 
 
 class Engine:
@@ -54,7 +53,7 @@ class Engine:
         self._policy = AdmissionPolicy(config.max_queue_seconds, config.max_waiting, config.drain_seconds)
         self._batch_size = config.batch_size
         self._ceiling = config.batch_size
-        self._ledger = Ledger(config.workers, _TELLING * config.max_queue_seconds)
+        self._ledger = Ledger(config.workers)
         self._loaded: Loaded | None = None
         self._draining = False
         self._numbers = itertools.count(1)
@@ -152,7 +151,6 @@ class Engine:
             running=load.running,
             queued_work_seconds=load.queued_work_seconds,
             running_work_seconds=load.running_work_seconds,
-            wait_allowance=self._ledger.allowance.factor,
             step_fixed_seconds=warm[0].fixed_seconds if warm else 0.0,
             step_per_row_seconds=warm[0].per_row_seconds if warm else 0.0,
             warm_buckets=warm,
@@ -239,10 +237,9 @@ class Engine:
             overtaken += [one.promise(now) for one in lane.unfinished if offered and order(one) > order(offered[0])]
         for entry in entries:
             entry.wait_estimate_seconds = expected.starts[entry.number]
-            entry.begins_by = now + max(self._policy.max_queue_seconds, entry.wait_estimate_seconds)
+            entry.begins_by = now + longest_wait(self._policy, entry.wait_estimate_seconds)
         numbers = [entry.number for entry in entries]
-        offer = Offer(numbers, self._ledger.not_started, client_seconds, expected, overtaken)
-        return refusal(self._policy, offer, self._ledger.allowance.factor)
+        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, overtaken))
 
     def _rejection(self, refused: Refusal, images: int, work_seconds: float, *, first_attempt: bool) -> Rejected:
         self._observer.rejected(refused.reason, images, work_seconds, first_attempt)

@@ -8,9 +8,8 @@ from itertools import chain
 from fluxpool_inference.engine.image import RawImage
 from fluxpool_inference.engine.types import Stage
 from fluxpool_inference.scheduling.admission import Promise
-from fluxpool_inference.scheduling.allowance import Allowance
 from fluxpool_inference.scheduling.bucket import Bucket
-from fluxpool_inference.scheduling.choice import DeadlineQueue, order
+from fluxpool_inference.scheduling.choice import DeadlineQueue
 from fluxpool_inference.scheduling.costs import Calibration
 from fluxpool_inference.values import ImageRequest
 
@@ -31,7 +30,6 @@ class Entry:
         begins_by: When a worker is to have begun with it, as admission promised.
         worker: Index of the worker that is to make it.
         wait_estimate_seconds: As admission saw it.
-        as_foreseen: Whether nobody has overtaken it since, and it is still with the same worker.
         result: Its pixels, or why there are none.
         delivered: Whether that worker can have heard of it.
         started: Whether the present worker has begun with it.
@@ -54,7 +52,6 @@ class Entry:
     begins_by: float = math.inf
     worker: int = 0
     wait_estimate_seconds: float = 0.0
-    as_foreseen: bool = True
     delivered: bool = False
     started: bool = False
     encoded: bool = False
@@ -104,7 +101,6 @@ class Entry:
 
     def forget_progress(self) -> None:
         """A worker begins anew with it."""
-        self.as_foreseen = False
         self.started = self.encoded = False
         self.steps_done = 0
 
@@ -126,15 +122,9 @@ class Load:
 
 
 class Ledger:
-    """The entries by number, and those that each worker still has by deadline.
+    """The entries by number, and those that each worker still has by deadline."""
 
-    Attributes:
-        allowance: For the errors of forecasts, from how long entries waited.
-    """
-
-    def __init__(self, workers: int = 1, telling_seconds: float = 1.0) -> None:
-        """For `telling_seconds` see `Allowance`."""
-        self.allowance = Allowance(telling_seconds)
+    def __init__(self, workers: int = 1) -> None:
         self._entries: dict[int, Entry] = {}
         self._unfinished: list[DeadlineQueue[Entry]] = [DeadlineQueue() for _ in range(workers)]
         self._empty = asyncio.Event()
@@ -159,23 +149,10 @@ class Ledger:
         return self._entries.get(number)
 
     def add(self, entry: Entry) -> None:
-        """Admit an image. Those that it overtakes will begin later than was foreseen."""
-        for other in self._unfinished[entry.worker]:
-            if order(other) > order(entry):
-                other.as_foreseen = False
+        """Admit an image."""
         self._entries[entry.number] = entry
         self._unfinished[entry.worker].add(entry)
         self._empty.clear()
-
-    def begin(self, entry: Entry, at: float) -> float | None:
-        """A worker has begun with an image. Returns its wait in seconds; None if it had begun before."""
-        entry.started = True
-        if entry.wait_seconds is not None:
-            return None
-        entry.wait_seconds = max(0.0, at - entry.admitted_at)
-        if entry.as_foreseen:
-            self.allowance.saw(entry.wait_estimate_seconds, entry.wait_seconds)
-        return entry.wait_seconds
 
     def move(self, entry: Entry, worker: int) -> None:
         """Give an unfinished image to another worker; what was done of it is not done there."""

@@ -90,9 +90,10 @@ class Progress:
         entry = self._own(message.number)
         if entry is None:
             return
-        wait = self._ledger.begin(entry, message.at)
-        if wait is not None:
-            self._observer.started(wait)
+        entry.started = True
+        if entry.wait_seconds is None:
+            entry.wait_seconds = max(0.0, message.at - entry.admitted_at)
+            self._observer.started(entry.wait_seconds)
 
     def _encoded(self, message: Encoded) -> None:
         self._busy(message.seconds)

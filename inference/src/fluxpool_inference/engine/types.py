@@ -124,7 +124,6 @@ class EngineStatus:
         running: Images with at least one step run, until their pixels are released.
         queued_work_seconds: Remaining work of those that wait.
         running_work_seconds: Remaining work of those that run.
-        wait_allowance: Factor on forecast waits where admission holds them against a limit.
         step_fixed_seconds: a of t(rows) = a + c rows at the default size; 0 before calibration.
         step_per_row_seconds: c of the same.
         warm_buckets: Sizes measured at warm-up.
@@ -145,7 +144,6 @@ class EngineStatus:
     running: int
     queued_work_seconds: float
     running_work_seconds: float
-    wait_allowance: float
     step_fixed_seconds: float
     step_per_row_seconds: float
     warm_buckets: tuple[BucketCost, ...]

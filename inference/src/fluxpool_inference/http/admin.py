@@ -99,7 +99,6 @@ class Admin:
             running=status.running,
             queued_work_seconds=status.queued_work_seconds,
             running_work_seconds=status.running_work_seconds,
-            wait_allowance=status.wait_allowance,
             warm_buckets=[_item(bucket) for bucket in status.warm_buckets],
             predicted_buckets=[_item(bucket) for bucket in status.predicted_buckets],
             draining=self._readiness.draining,

@@ -90,9 +90,6 @@ class AdminStatus(BaseModel):
     running: int = Field(description="Images with a step run, until answered.")
     queued_work_seconds: float
     running_work_seconds: float
-    wait_allowance: float = Field(
-        description="Admission counts on waits this many times as long as forecast: the errors seen lately."
-    )
     warm_buckets: list[BucketItem] = Field(description="Sizes that were measured at warm-up.")
     predicted_buckets: list[BucketItem] = Field(
         description="The last other sizes that were admitted. Their costs are predicted: scaled by their operations."

@@ -11,13 +11,14 @@ for each other by its own wish. It is refused when
   (`wait_too_long`),
 - its last image would be done after the client has hung up (`deadline`).
 
-Each of these times is a forecast with an allowance for the errors of its wait (see `allowance`). Where nobody waits
-there is none, so what an idle server can make in time it makes.
+A forecast is as often too short as too long, and what is promised is a bound. So all of this holds for waits that are
+`WAIT_RESERVE` times as long as forecast (decision 32). Nothing is added where nobody waits: what an idle server can do in time, it does.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fluxpool_inference.contract import WAIT_RESERVE
 from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.forecast import Forecast
 
@@ -40,7 +41,7 @@ class Promise:
 
     Attributes:
         number: Of the image.
-        begins_within: Until it must have begun: `max_queue_seconds` from its admission. None if it has.
+        begins_within: Until it must have begun (see `longest_wait`). None if it has.
         ends_within: Until its client hangs up; None if it did not say.
     """
 
@@ -48,13 +49,13 @@ class Promise:
     begins_within: float | None
     ends_within: float | None
 
-    def broken_by(self, ahead: Forecast, allowance: float = 1.0) -> float:
-        """By how many seconds it is late if its wait is `allowance` times the one forecast; 0 if it is not."""
+    def broken_by(self, ahead: Forecast) -> float:
+        """By how many seconds it is late in a forecast; 0 if it is not."""
         late, wait = 0.0, ahead.starts.get(self.number, 0.0)
         if self.begins_within is not None:
-            late = max(late, allowance * wait - self.begins_within)
+            late = max(late, wait + reserved(wait) - self.begins_within)
         if self.ends_within is not None:
-            late = max(late, ahead.ends.get(self.number, 0.0) + (allowance - 1) * wait - self.ends_within)
+            late = max(late, ahead.ends.get(self.number, 0.0) + reserved(wait) - self.ends_within)
         return late
 
 
@@ -85,28 +86,35 @@ class Refusal:
     wait_seconds: float
 
 
-def refusal(policy: AdmissionPolicy, offer: Offer, allowance: float = 1.0) -> Refusal | None:
-    """The first rule that an offer breaks; None admits it.
-
-    Args:
-        policy: The limits.
-        offer: The request.
-        allowance: Factor on forecast waits.
-    """
+def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
+    """The first rule that an offer breaks; None admits it."""
     wait = min(offer.in_flight.starts[number] for number in offer.numbers)
-    more = (allowance - 1) * wait
-    last = more + max(offer.in_flight.ends[number] for number in offer.numbers)
+    last = max(offer.in_flight.ends[number] for number in offer.numbers)
+    reserve = reserved(wait)
     if offer.waiting + len(offer.numbers) > policy.max_waiting:
         return Refusal(RejectReason.QUEUE_FULL, wait)
-    if wait + more > policy.max_queue_seconds:
+    if wait + reserve > policy.max_queue_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
-    if (drained := offer.in_flight.drained + more) > policy.drain_seconds:
+    if (drained := offer.in_flight.drained + reserve) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
-    if late := max((promise.broken_by(offer.in_flight, allowance) for promise in offer.overtaken), default=0.0):
+    if late := max((promise.broken_by(offer.in_flight) for promise in offer.overtaken), default=0.0):
         return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
-    if offer.deadline_seconds is not None and last > offer.deadline_seconds:
+    if offer.deadline_seconds is not None and last + reserve > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
     return None
+
+
+def reserved(wait_seconds: float) -> float:
+    """By how much longer than forecast a wait may turn out to be, in seconds."""
+    return (WAIT_RESERVE - 1) * wait_seconds
+
+
+def longest_wait(policy: AdmissionPolicy, wait_seconds: float) -> float:
+    """What is promised to an image that is admitted: it begins within so many seconds.
+
+    That is `max_queue_seconds`, but for later images of a request, which may wait for each other.
+    """
+    return max(policy.max_queue_seconds, wait_seconds + reserved(wait_seconds))
 
 
 def retry_after_seconds(wait_seconds: float, chance: float) -> float:

@@ -15,6 +15,7 @@ from fluxpool_autoscaler import (
 )
 from fluxpool_operator.api import FluxPool
 from fluxpool_operator.api import scaling as api
+from fluxpool_operator.contract import WAIT_RESERVE
 
 
 def policy_of(pool: FluxPool) -> Policy:
@@ -33,7 +34,7 @@ def policy_of(pool: FluxPool) -> Policy:
         mode=Mode(scaling.mode.value),
         scale_up=_rules(scaling.behavior.scale_up, DEFAULT_SCALE_UP),
         scale_down=_rules(scaling.behavior.scale_down, DEFAULT_SCALE_DOWN),
-        max_queue_seconds=pool.spec.serving.max_queue_seconds,
+        max_queue_seconds=pool.spec.serving.max_queue_seconds / WAIT_RESERVE,
     )
 
 
