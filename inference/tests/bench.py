@@ -1,6 +1,6 @@
 """A DeviceLoop in this process, driven turn by turn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ class Bench:
         clock: Clock | None = None,
         pace: Pace | None = None,
         prompt_cache_bytes: int = 2**20,
-        prompts_together: int = 1,
+        prompts_together: int | Sequence[int] = 1,
         decode_batch_size: int = 1,
     ) -> None:
         self._inbox: SimpleQueue[object] = SimpleQueue()
@@ -59,7 +59,7 @@ class Bench:
             self._inbox,
             pace=pace,
             prompt_cache_bytes=prompt_cache_bytes,
-            prompts_together=prompts_together,
+            prompts_together=range(1, prompts_together + 1) if isinstance(prompts_together, int) else prompts_together,
             decode_batch_size=decode_batch_size,
             clock=clock,
         )

@@ -7,7 +7,7 @@
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -58,7 +58,7 @@ class Activations:
 class FakeModel:
     """`rows_held` is how many rows its memory holds at once. `steps` are the seeds of the rows of each forward.
 
-    More than `exact_together` prompts in one encoding are encoded a little differently; `encodings` are their numbers.
+    In numbers that are not in `exact_together` prompts are encoded a little differently; `encodings` are all numbers.
     `decoded` are the seeds of the images of each decoding.
     """
 
@@ -74,7 +74,7 @@ class FakeModel:
     encoded: list[str] = field(default_factory=list)
     encodings: list[int] = field(default_factory=list)
     decoded: list[list[int]] = field(default_factory=list)
-    exact_together: int = 8
+    exact_together: Container[int] = range(1, 9)
     recoveries: int = 0
     _lost: bool = False
     _gone_wrong: set[str] = field(default_factory=set)
@@ -85,7 +85,7 @@ class FakeModel:
             self._work(0.0, "encode", prompt)
         self.clock.sleep(self.encode_seconds)
         self.encoded += prompts
-        company = 1 if len(prompts) <= self.exact_together else len(prompts)
+        company = 1 if len(prompts) in self.exact_together else len(prompts)
         return [Text(prompt, company=company) for prompt in prompts]
 
     def begin(self, request: ImageRequest, bucket: Bucket, conditioning: Text, negative: Text | None = None) -> Path:

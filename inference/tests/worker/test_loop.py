@@ -125,9 +125,11 @@ def test_a_remembered_prompt_waits_for_no_other_to_be_encoded(model: FakeModel, 
     assert model.encodings == [1, 2]
 
 
-@pytest.mark.parametrize(("together", "encodings"), [(1, [1] * 7), (3, [3, 3, 1]), (4, [4, 3]), (8, [7])])
+@pytest.mark.parametrize(
+    ("together", "encodings"), [(1, [1] * 7), (3, [3, 3, 1]), (4, [4, 3]), (8, [7]), ((1, 2, 4), [4, 2, 1])]
+)
 def test_as_many_prompts_share_a_forward_as_wait_and_may(
-    model: FakeModel, time: VirtualTime, together: int, encodings: list[int]
+    model: FakeModel, time: VirtualTime, together: int | tuple[int, ...], encodings: list[int]
 ) -> None:
     bench = Bench(model, clock=time.clock(), prompts_together=together)
     for prompt in "abcdefg":

@@ -51,7 +51,7 @@ def config(**options: Any) -> EngineConfig:
 
 
 def measured(model: FakeModel, config: EngineConfig, rows_held: int | None = None) -> Memory:
-    warm = WarmUp(NO_KNEE, rows_held, prompts_together=4)
+    warm = WarmUp(NO_KNEE, rows_held, prompts_together=(1, 2, 4))
     return memory.measure(Trial(model, config), config, Scale(model), warm, tile_pixels=4096)
 
 

@@ -1,6 +1,6 @@
 """What warm-up measures, on a fake model in virtual time."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import pytest
@@ -65,9 +65,18 @@ def test_an_error_that_is_no_want_of_memory_is_an_error(
         measured(time, model)
 
 
-@pytest.mark.parametrize(("exact", "most", "together"), [(8, 64, 8), (5, 64, 5), (1, 64, 1), (100, 64, 8), (8, 3, 3)])
+@pytest.mark.parametrize(
+    ("exact", "most", "together"),
+    [
+        (range(1, 101), 64, (1, 2, 3, 4, 5, 6, 7, 8)),
+        (range(1, 6), 64, (1, 2, 3, 4, 5)),
+        ({1, 2, 4, 8}, 64, (1, 2, 4, 8)),
+        ({1}, 64, (1,)),
+        (range(1, 9), 3, (1, 2, 3)),
+    ],
+)
 def test_prompts_share_a_forward_in_numbers_at_which_each_is_as_it_is_alone(
-    time: VirtualTime, model: FakeModel, exact: int, most: int, together: int
+    time: VirtualTime, model: FakeModel, exact: Container[int], most: int, together: tuple[int, ...]
 ) -> None:
     model.exact_together = exact
     assert measured(time, model, batch_size=1, batch_size_max=most).prompts_together == together
@@ -84,7 +93,7 @@ def test_prompts_that_memory_does_not_hold_together_are_encoded_apart(
         return true_encode(prompts, text_tokens)
 
     monkeypatch.setattr(model, "encode", encode)
-    assert measured(time, model).prompts_together == 2
+    assert measured(time, model).prompts_together == (1, 2)
     assert model.recoveries == 1
 
 

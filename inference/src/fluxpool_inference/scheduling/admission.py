@@ -12,7 +12,8 @@ for each other by its own wish. It is refused when
 - its last image would be done after the client has hung up (`deadline`).
 
 A forecast is as often too short as too long, and what is promised is a bound. So all of this holds for waits that are
-`WAIT_RESERVE` times as long as forecast (decision 32). Nothing is added where nobody waits: what an idle server can do in time, it does.
+`WAIT_RESERVE` times as long as forecast (decision 32). Nothing is added where nobody waits: what an idle server can do
+in time, it does.
 """
 
 from collections.abc import Sequence

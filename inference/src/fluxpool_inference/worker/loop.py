@@ -13,6 +13,7 @@ then is given up. A batch that ran out of memory also lowers how many rows its b
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -61,7 +62,7 @@ class DeviceLoop:
         *,
         pace: Pace | None,
         prompt_cache_bytes: int,
-        prompts_together: int = 1,
+        prompts_together: Sequence[int] = (1,),
         decode_batch_size: int = 1,
         clock: Clock | None = None,
     ) -> None:

@@ -68,7 +68,7 @@ def measure(trial: Trial, config: EngineConfig, gauge: Gauge, warm: WarmUp, tile
     return Memory(
         reference=bucket,
         step=PeakLine.over(steps),
-        encode_bytes=gauge.peak(trial.encoding(warm.prompts_together)),
+        encode_bytes=gauge.peak(trial.encoding(max(warm.prompts_together))),
         decode_bytes=gauge.peak(trial.decoding()),
         latent_bytes=image.latent_bytes / bucket.image_tokens,
         text_bytes=image.conditioning.size_bytes / bucket.text_tokens,

@@ -1,6 +1,7 @@
 """Prompts to embeddings, remembered ones first, and each image's noise: what is done before its first step."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from fluxpool_inference.worker.attempts import Attempts, Failure
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.image import Image
 from fluxpool_inference.worker.prompts import PromptCache
-from fluxpool_inference.worker.text import of_new_needs
+from fluxpool_inference.worker.text import as_many_as, of_new_needs
 
 if TYPE_CHECKING:  # the loop runs any model, also one without torch
     from fluxpool_inference.worker.flux import Conditioning
@@ -17,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 class PromptStage:
-    """The cache of embeddings, and what fills it: at most `together` prompts by one forward (see `text`)."""
+    """The cache of embeddings, and what fills it: by one forward, in one of the numbers `together` (see `text`)."""
 
-    def __init__(self, model: Denoiser, attempts: Attempts, cache_bytes: int, together: int) -> None:
+    def __init__(self, model: Denoiser, attempts: Attempts, cache_bytes: int, together: Sequence[int]) -> None:
         self._model = model
         self._attempts = attempts
         self._prompts: PromptCache[Conditioning] = PromptCache(cache_bytes)
@@ -29,14 +30,14 @@ class PromptStage:
         """The first image, and if it needs prompts computed, others that need other ones, to share the forward."""
         tokens = images[0].bucket.text_tokens
         needs = [(image, self._prompts.missing(image.order.request.prompts, tokens)) for image in images]
-        return of_new_needs(needs)[: self._together] if needs[0][1] else images[:1]
+        return as_many_as(of_new_needs(needs), self._together) if needs[0][1] else images[:1]
 
     def compute(self, images: list[Image]) -> "dict[str, Conditioning]":
         """The embeddings of missing prompts, but of one that is left alone, and of those of which a forward fails."""
         tokens = images[0].bucket.text_tokens
         missing = self._prompts.missing((prompt for image in images for prompt in image.order.request.prompts), tokens)
         computed: dict[str, Conditioning] = {}
-        while len(together := missing[len(computed) :][: self._together]) > 1:
+        while len(together := as_many_as(missing[len(computed) :], self._together)) > 1:
             outcome = self._attempts.run(partial(self._model.encode, together, tokens))
             if isinstance(outcome, Failure):
                 logger.warning("text encoding of %d prompts failed: %s", len(together), outcome.message)

@@ -19,19 +19,24 @@ _PROMPTS = tuple(f"a photograph of {what} at dawn" for what in ("a fox", "two bo
 T = TypeVar("T")
 
 
-def prompts_together(model: Denoiser, text_tokens: int, most: int) -> int:
-    """The largest number, at most 8 and `most`, up to which each gives the same as one by one; at least 1.
+def prompts_together(model: Denoiser, text_tokens: int, most: int) -> tuple[int, ...]:
+    """The numbers, at most 8 and `most`, in which each gives the same as alone; 1 is one of them. The least first.
 
     Raises what the model raises on one prompt; out of memory on more is no error.
     """
     alone = [model.encode([prompt], text_tokens)[0] for prompt in _PROMPTS]
-    together = 1
-    while together < min(most, _MOST) and _same(model, text_tokens, alone, together + 1):
-        together += 1
-    return together
+    numbers = [1]
+    for prompts in range(2, min(most, _MOST) + 1):
+        same = _same(model, text_tokens, alone, prompts)
+        if same is None:
+            break
+        if same:
+            numbers.append(prompts)
+    return tuple(numbers)
 
 
-def _same(model: Denoiser, text_tokens: int, alone: "list[Conditioning]", prompts: int) -> bool:
+def _same(model: Denoiser, text_tokens: int, alone: "list[Conditioning]", prompts: int) -> bool | None:
+    """Whether so many prompts come out as each does alone; None if memory does not hold them."""
     try:
         found = model.encode([_PROMPTS[k % len(_PROMPTS)] for k in range(prompts)], text_tokens)
     except Exception as error:
@@ -42,8 +47,13 @@ def _same(model: Denoiser, text_tokens: int, alone: "list[Conditioning]", prompt
         out_of_memory = False
     if out_of_memory:
         model.recover()
-        return False
+        return None
     return all(one.equals(alone[k % len(alone)]) for k, one in enumerate(found))
+
+
+def as_many_as(waiting: list[T], numbers: Iterable[int]) -> list[T]:
+    """The first of `waiting`: as many of them as the largest of `numbers` that there are."""
+    return waiting[: max((number for number in numbers if number <= len(waiting)), default=0)]
 
 
 def of_new_needs(needs: Iterable[tuple[T, list[str]]]) -> list[T]:

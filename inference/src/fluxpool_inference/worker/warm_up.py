@@ -39,7 +39,7 @@ class WarmUp:
 
     calibration: Calibration
     rows_held: int | None
-    prompts_together: int = 1
+    prompts_together: tuple[int, ...] = (1,)
     memory: Memory | None = None
     graphs: tuple[GraphTiming, ...] = ()
 
