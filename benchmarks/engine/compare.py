@@ -11,6 +11,7 @@ README.md beside this file says who takes part, how, and why that is fair.
 
 import argparse
 import asyncio
+import random
 import shutil
 import signal
 import subprocess
@@ -38,22 +39,41 @@ async def main(options: argparse.Namespace) -> int:
     logs.mkdir(parents=True, exist_ok=True)
     rounds = 1 if options.quick else options.rounds
     for setup, cells in _groups(options):
-        if not options.more:
-            for cell in cells:
-                results.forget(cell.name, folder)
         names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
-        for start in range(0, rounds, options.restart_every):
-            async with measure.stage(measure.rotated(names, start // options.restart_every), setup, logs) as on:
+        kept = {cell.name: _kept(cell, options, folder) for cell in cells}
+        first_life = 1 + max((one["life"] for document in kept.values() for one in document["rounds"]), default=-1)
+        for life, done in enumerate(range(0, rounds, options.restart_every), first_life):
+            order = random.Random(life).sample(names, len(names))
+            async with measure.stage(order, setup, logs) as on:
                 for cell in cells:
-                    count = min(options.restart_every, rounds - start)
-                    await _rounds(on, cell.shortened() if options.quick else cell, count, options, folder)
+                    document, count = kept[cell.name], min(options.restart_every, rounds - done)
+                    async for one in _measured(on, cell, len(document["rounds"]), count, quick=options.quick):
+                        document["rounds"].append({**one, "life": life, "commit": results.commit()})
+                        results.save(cell.name, document, folder)
+                        print(f"{cell.name}, round {len(document['rounds'])}: {_line(one)}", flush=True)
         if not options.quick:
             print("\n".join(results.compose()), flush=True)
     return 0
 
 
+def _kept(cell: Cell, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What rounds are added to. Ends the program if those that are there are of another cell of this name."""
+    conditions = {
+        "torch_threads": options.threads,
+        "device_cpus": len(options.device_cpus),
+        "host_cpus": len(options.host_cpus),
+    }
+    described = cell.describe() | conditions
+    if not options.more:
+        return {"cell": described, "rounds": []}
+    found = results.load(cell.name, folder)
+    if found["rounds"] and found["cell"] != described:
+        raise SystemExit(f"the rounds of {cell.name} that are there were measured otherwise: {found['cell']}")
+    return {"cell": described, "rounds": found["rounds"]}
+
+
 def _groups(options: argparse.Namespace) -> list[tuple[Setup, list[Cell]]]:
-    """Cells that the same processes can carry, so that these are started once."""
+    """Cells that the same processes can carry, one after the other."""
     groups: dict[Setup, list[Cell]] = {}
     for cell in CELLS:
         if not options.cells or cell.name in options.cells:
@@ -72,20 +92,8 @@ def _setup(cell: Cell, options: argparse.Namespace) -> Setup:
     )
 
 
-async def _rounds(on: Stage, cell: Cell, count: int, options: argparse.Namespace, folder: Path) -> None:
-    kept = results.load(cell.name, folder)["rounds"]
-    conditions = {
-        "torch_threads": options.threads,
-        "device_cpus": len(options.device_cpus),
-        "host_cpus": len(options.host_cpus),
-    }
-    async for one in _measured(on, cell, len(kept), count, quick=options.quick):
-        kept.append(one)
-        results.save(cell.name, {"cell": cell.describe() | conditions, "rounds": kept}, folder)
-        print(f"{cell.name}, round {len(kept)}: {_line(one)}", flush=True)
-
-
 async def _measured(on: Stage, cell: Cell, first: int, count: int, *, quick: bool) -> AsyncIterator[dict[str, Any]]:
+    cell = cell.shortened() if quick else cell
     if cell.overload:
         seconds = QUICK_OVERLOAD_SECONDS if quick else overload.SECONDS
         async for one in overload.rounds(on, cell, first, count, seconds):
@@ -128,11 +136,17 @@ def _cpus(text: str) -> frozenset[int]:
     return frozenset(int(part) for part in text.split(","))
 
 
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(cell.name for cell in CELLS)}")
-    parser.add_argument("--rounds", type=int, default=10, metavar="N")
-    parser.add_argument("--restart-every", type=int, default=2, metavar="N", help="rounds of a process (default 2)")
+    parser.add_argument("--rounds", type=_count, default=10, metavar="N")
+    parser.add_argument("--restart-every", type=_count, default=2, metavar="N", help="rounds of a life (default 2)")
     parser.add_argument("--more", action="store_true", help="add the rounds to those that are there already")
     parser.add_argument("--quick", action="store_true", help="one short round of each cell; records nothing")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch, on every side (default 1)")

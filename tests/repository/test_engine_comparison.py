@@ -32,9 +32,9 @@ def sample(throughput: float, p50: float, short: float | None = None) -> dict[st
 
 
 def rounds(**sides: dict[str, Any]) -> list[dict[str, Any]]:
-    """Ten equal rounds; `fluxpool` and peers by the names that a keyword can have."""
+    """Ten equal rounds in five lives; `fluxpool` and peers by the names that a keyword can have."""
     named = {OURS: sides.pop("ours")} | {name.replace("_", " "): one for name, one in sides.items()}
-    return [named for _ in range(10)]
+    return [{**named, "life": number // 2, "commit": "0ff1ce"} for number in range(10)]
 
 
 def aims(found: Any) -> dict[str, tuple[float | None, bool | None]]:
@@ -64,12 +64,13 @@ def test_one_peer_that_is_not_behind_for_certain_spoils_ahead_of_every_server() 
         "uniform_c8_vs_bare": (0.909, True),
         "uniform_c8_vs_best_peer": (2.0, True),
     }
-    noise = [one | {"LitServe": sample(19 if number % 2 else 21, 1)} for number, one in enumerate(clear)]
+    noise = [one | {"LitServe": sample(19 if one["life"] % 2 else 21, 1)} for one in clear]
     assert aims(figures.uniform_aims(clear, noise))["uniform_c8_vs_best_peer"][1] is False
 
 
 def test_the_original_is_judged_by_its_better_mode() -> None:
-    measured = [{OURS: sample(60, 1), LOCK: sample(10, 4), POOL: sample(12, 1.9)} for _ in range(10)]
+    named = {OURS: sample(60, 1), LOCK: sample(10, 4), POOL: sample(12, 1.9)}
+    measured = [{**named, "life": number} for number in range(10)]
     found = aims(figures.original_aims(measured, []))
     assert found["original_throughput"] == (5.0, True)
     assert found["original_latency"] == (0.526, False)
@@ -80,7 +81,8 @@ def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
     def one(p99_over_bound: float) -> dict[str, Any]:
         peak, load = (Sample(throughput, 1.0, 6.0 * p99_over_bound, {}, 10, 0, 0, 0) for throughput in (10.0, 9.5))
         waits = ((1.1, 1.0), (2.0, 1.0), (0.9, 1.0))
-        round_ = OverloadRound(peak, own_seconds=6.0 - MAX_QUEUE_SECONDS, load=load, waits=waits)
+        own = 6.0 - MAX_QUEUE_SECONDS
+        round_ = OverloadRound(peak, own_seconds=own, own_median_seconds=own / 2, load=load, waits=waits)
         kept: dict[str, Any] = json.loads(json.dumps(round_.as_dict()))
         return kept
 
@@ -88,6 +90,26 @@ def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
     assert kept["overload_goodput"] == (0.95, True)
     assert broken["overload_goodput"] == (0.95, False)
     assert kept["wait_estimate_error"] == (0.1, True)
+    assert kept["overload p99 of the waits over max_queue_seconds, worst round"] == (1 / MAX_QUEUE_SECONDS, None)
+    assert kept["the same with the own time of a batch's median image, not its last"] == (1.08, None)
+
+
+def test_a_round_is_its_sides_and_what_is_known_of_it() -> None:
+    measured = rounds(ours=sample(20, 1), mosec=sample(10, 1), bare_loop=sample(22, 1))
+    assert figures.sides(measured) == [OURS, "mosec", BARE]
+    assert figures.servers(measured) == ["mosec"]
+
+
+def test_a_life_that_was_otherwise_makes_no_certainty_of_its_rounds() -> None:
+    def measured(lives: list[int]) -> list[dict[str, Any]]:
+        speeds = [12.0] * 9 + [9.0]
+        return [
+            {OURS: sample(speed, 1), "mosec": sample(10, 1), "life": life}
+            for speed, life in zip(speeds, lives, strict=True)
+        ]
+
+    in_two, in_ten = ([0] * 9 + [1], list(range(10)))
+    assert [figures.worst(measured(lives), "throughput").verdict for lives in (in_two, in_ten)] == ["tie", "ahead"]
 
 
 def test_nothing_measured_meets_no_aim() -> None:

@@ -124,9 +124,9 @@ def turns(names: Sequence[str], number: int) -> Iterator[str]:
     yield from order if number % 2 == 0 else reversed(order)
 
 
-def rotated(names: Sequence[str], turns: int) -> list[str]:
-    """Begin with the next one, `turns` times."""
-    shift = turns % len(names)
+def rotated(names: Sequence[str], places: int) -> list[str]:
+    """The same order, begun so many places later."""
+    shift = places % len(names)
     return [*names[shift:], *names[:shift]]
 
 

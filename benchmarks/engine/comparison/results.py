@@ -6,6 +6,7 @@ as far as it went, and rounds can be added to a cell later.
 
 import json
 import statistics
+import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,11 +44,6 @@ def save(cell: str, document: Mapping[str, Any], folder: Path = RAW) -> None:
     new.replace(folder / f"{cell}.json")
 
 
-def forget(cell: str, folder: Path = RAW) -> None:
-    """Drop what is there of a cell."""
-    (folder / f"{cell}.json").unlink(missing_ok=True)
-
-
 def compose(folder: Path = RAW) -> list[str]:
     """Record every family of which a cell has enough rounds. Returns what was recorded, in words."""
     said = []
@@ -83,7 +79,7 @@ def _cell(document: Mapping[str, Any]) -> dict[str, Any]:
     if "peak" in rounds[0]:
         return {**cell, "rounds": [{key: one[key] for key in one if key != "waits"} for one in rounds]}
     sides = {}
-    for name in dict.fromkeys(name for one in rounds for name in one):
+    for name in figures.sides(rounds):
         samples = [one[name] for one in rounds if name in one]
         failed = sum(sample["failed"] for sample in samples)
         sides[name] = _medians(samples, cell["figures"] if name != BARE else ["throughput"]) | {"failed": failed}
@@ -97,6 +93,15 @@ def _medians(samples: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict
         if values:
             found[name] = round(statistics.median(values), 5)
     return found
+
+
+def commit() -> str:
+    """Of this checkout, short; with a plus where files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
 
 
 def versions() -> dict[str, str]:

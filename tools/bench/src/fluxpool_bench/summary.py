@@ -88,12 +88,23 @@ def _of_all(latencies: Sequence[float], unanswered: int, q: float) -> float | No
 
 
 def median_ratio(
-    pairs: Sequence[tuple[float, float]], resamples: int = 2000, seed: int = 0
+    pairs: Sequence[tuple[float, float]], lives: Sequence[int] | None = None, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Median of a/b over paired rounds, then its bootstrap 95 % interval (Efron's percentile method), low and high."""
+    """Median of a/b over paired rounds, then its bootstrap 95 % interval (Efron's percentile method), low and high.
+
+    Args:
+        pairs: One of each round.
+        lives: In which life of the servers each round was. Rounds of one life are not independent of each other, so
+            whole lives are drawn (the cluster bootstrap of Davison and Hinkley, 1997, section 3.8).
+        resamples: How many are drawn.
+        seed: Of the draw.
+    """
     ratios = np.array([a / b for a, b in pairs])
-    picks = np.random.default_rng(seed).choice(ratios, (resamples, len(ratios)))
-    low, high = np.quantile(np.median(picks, axis=1), [0.025, 0.975])
+    groups = np.arange(len(ratios)) if lives is None else np.array(lives)
+    clusters = [ratios[groups == life] for life in np.unique(groups)]
+    draws = np.random.default_rng(seed).integers(len(clusters), size=(resamples, len(clusters)))
+    medians = [np.median(np.concatenate([clusters[place] for place in draw])) for draw in draws]
+    low, high = np.quantile(medians, [0.025, 0.975])
     return float(np.median(ratios)), float(low), float(high)
 
 
@@ -115,11 +126,13 @@ class Comparison:
     verdict: Literal["ahead", "behind", "tie"]
 
 
-def compare(pairs: Sequence[tuple[float, float]], *, higher_is_better: bool) -> Comparison:
-    """First against second. Raises ValueError without a pair."""
+def compare(
+    pairs: Sequence[tuple[float, float]], *, higher_is_better: bool, lives: Sequence[int] | None = None
+) -> Comparison:
+    """First against second; for `lives` see `median_ratio`. Raises ValueError without a pair."""
     if not pairs:
         raise ValueError("no pair to compare")
-    ratio, low, high = median_ratio(pairs)
+    ratio, low, high = median_ratio(pairs, lives)
     above, below = low > 1, high < 1
     ahead, behind = (above, below) if higher_is_better else (below, above)
     return Comparison(len(pairs), ratio, low, high, "ahead" if ahead else "behind" if behind else "tie")
