@@ -1,4 +1,4 @@
-"""The metrics of `docs/contract.md`: counters and histograms fed by the engine's facts, beside the gauges.
+"""The metrics of `docs/contract.md`: what the engine tells of, as it happens; `gauges` has what is read at each scrape.
 
 Every series carries the pod's identity, and every label value exists at 0 from the start, so that a rate never begins
 at a first, unseen increment. No prompt and no request id is ever a label.

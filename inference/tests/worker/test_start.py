@@ -1,6 +1,7 @@
 """From a configuration to a warm model, and what says that there is none."""
 
 import re
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,10 +251,14 @@ def test_a_gpu_is_waited_for_and_a_cpu_has_done_all_that_it_was_given(monkeypatc
 
 
 def test_a_stage_returns_when_the_device_is_done(dev: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[torch.device] = []
-    monkeypatch.setattr(device, "synchronize", waited.append)
-    bucket = Bucket(4, 4, TEXT_TOKENS)
-    (text,) = dev.model.encode(["a cat"], TEXT_TOKENS)
-    assert len(waited) == 1
-    dev.model.step(bucket, [dev.model.begin(image(), bucket, text)])
-    assert waited == [dev.model.device] * 2
+    log: list[object] = []
+    monkeypatch.setattr(device, "synchronize", log.append)
+    parts, bucket = dev.model._parts, Bucket(4, 4, TEXT_TOKENS)
+    modules = {"T5": parts.t5, "CLIP": parts.clip, "transformer": parts.transformer}
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hook = module.register_forward_hook(lambda *_, name=name: log.append(name))
+            hooks.callback(hook.remove)
+        (text,) = dev.model.encode(["a cat"], TEXT_TOKENS)
+        dev.model.step(bucket, [dev.model.begin(image(), bucket, text)])
+    assert log == ["T5", "CLIP", dev.model.device, "transformer", dev.model.device]
