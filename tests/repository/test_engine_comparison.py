@@ -109,7 +109,8 @@ def test_a_life_that_was_otherwise_makes_no_certainty_of_its_rounds() -> None:
         ]
 
     in_two, in_ten = ([0] * 9 + [1], list(range(10)))
-    assert [figures.worst(measured(lives), "throughput").verdict for lives in (in_two, in_ten)] == ["tie", "ahead"]
+    found = [figures.worst(measured(lives), "throughput") for lives in (in_two, in_ten)]
+    assert [one and one.verdict for one in found] == ["tie", "ahead"]
 
 
 def test_nothing_measured_meets_no_aim() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scheduling_values import FLUX, Image
 
+from fluxpool_inference.contract import WAIT_RESERVE
 from fluxpool_inference.engine.sizes import Sizes
 from fluxpool_inference.outcomes import RejectReason
 from fluxpool_inference.scheduling.admission import (
@@ -82,21 +83,21 @@ def test_steps_measured_within_one_percent_have_the_same_knee(noise: list[float]
 @pytest.mark.parametrize("batch_size", [1, 8, 32])
 def test_a_pod_admits_what_it_can_begin_within_the_longest_wait(batch_size: int) -> None:
     waits, _ = Door(batch_size).fill()
-    assert len(waits) == math.floor(30 / SOLO) + 1 == 6
+    assert len(waits) == math.floor(30 / WAIT_RESERVE / SOLO) + 1 == 5
 
 
 def test_estimates_grow_by_the_time_of_one_image() -> None:
     door = Door()
     waits, _ = door.fill()
-    assert waits == pytest.approx([place * SOLO for place in range(6)])
-    assert door.forecast().drained == pytest.approx(6 * SOLO)
+    assert waits == pytest.approx([place * SOLO for place in range(5)])
+    assert door.forecast().drained == pytest.approx(5 * SOLO)
 
 
 def test_the_first_refused_is_told_to_come_back_when_its_turn_would_have_come() -> None:
     _, refused = Door().fill()
-    assert refused == Refusal(RejectReason.WAIT_TOO_LONG, pytest.approx(6 * SOLO))
-    assert retry_after_seconds(refused.wait_seconds, 0.0) == pytest.approx(6 * SOLO)
-    assert retry_after_seconds(refused.wait_seconds, 1.0) == pytest.approx(1.25 * 6 * SOLO)
+    assert refused == Refusal(RejectReason.WAIT_TOO_LONG, pytest.approx(5 * SOLO))
+    assert retry_after_seconds(refused.wait_seconds, 0.0) == pytest.approx(5 * SOLO)
+    assert retry_after_seconds(refused.wait_seconds, 1.0) == pytest.approx(1.25 * 5 * SOLO)
 
 
 def test_the_limits_of_a_pool_fit_its_drain() -> None:
@@ -109,7 +110,7 @@ def test_the_limits_of_a_pool_fit_its_drain() -> None:
 
 def test_images_of_four_steps_get_in_by_their_time_and_not_by_their_number() -> None:
     waits, _ = Door(steps=4).fill()
-    assert len(waits) == math.floor(30 / COSTS.work_seconds(SQUARE, 4)) + 1 == 34
+    assert len(waits) == math.floor(30 / WAIT_RESERVE / COSTS.work_seconds(SQUARE, 4)) + 1 == 30
 
 
 def test_the_curve_that_is_told_has_this_knee() -> None:

@@ -157,8 +157,8 @@ def test_under_overload_waits_are_as_foretold_and_bounded_and_the_device_is_neve
     server.run(poisson(times * images_per_second, 40.0, steps, buckets, seed=1, pairs=pairs))
     assert server.refused > 0
     assert statistics.median(relative_errors(server)) <= 0.2
-    # Admission counts on no more rows than there are: a batch that fills up later makes steps a little longer.
-    assert max(image.wait for image in server.done) <= 1.25 * POLICY.max_queue_seconds
+    # A batch that fills up later makes steps longer than admission could know: the reserve is for that, too.
+    assert max(image.wait for image in server.done) <= POLICY.max_queue_seconds
     assert {image.steps for image in server.done} == set(steps), "none is shut out, be it long or short"
     assert {image.rows for image in server.done} == ({1, 2} if pairs else {1}), "nor are pairs"
     assert server.busy_seconds >= 0.8 * server.now
