@@ -37,7 +37,7 @@ async def main(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="engine-quick-")) if options.quick else results.RAW
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    rounds = 1 if options.quick else options.rounds
+    rounds, commit = 1 if options.quick else options.rounds, results.commit()
     for setup, cells in _groups(options):
         names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
         kept = {cell.name: _kept(cell, options, folder) for cell in cells}
@@ -48,7 +48,7 @@ async def main(options: argparse.Namespace) -> int:
                 for cell in cells:
                     document, count = kept[cell.name], min(options.restart_every, rounds - done)
                     async for one in _measured(on, cell, len(document["rounds"]), count, quick=options.quick):
-                        document["rounds"].append({**one, "life": life, "commit": results.commit()})
+                        document["rounds"].append({**one, "life": life, "commit": commit})
                         results.save(cell.name, document, folder)
                         print(f"{cell.name}, round {len(document['rounds'])}: {_line(one)}", flush=True)
         if not options.quick:

@@ -120,14 +120,9 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int) -> AsyncIterator
 
 def turns(names: Sequence[str], number: int) -> Iterator[str]:
     """Who comes after whom in a round: each begins in its turn, and every other time the order is reversed."""
-    order = rotated(names, number // 2)
+    shift = number // 2 % len(names)
+    order = [*names[shift:], *names[:shift]]
     yield from order if number % 2 == 0 else reversed(order)
-
-
-def rotated(names: Sequence[str], places: int) -> list[str]:
-    """The same order, begun so many places later."""
-    shift = places % len(names)
-    return [*names[shift:], *names[:shift]]
 
 
 def draw(cell: Cell, number: int) -> list[Request]:

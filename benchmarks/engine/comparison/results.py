@@ -96,12 +96,12 @@ def _medians(samples: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict
 
 
 def commit() -> str:
-    """Of this checkout, short; with a plus where files differ from it."""
+    """Of this checkout, short; with a plus where files other than results differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", ".", ":!benchmarks/results") else "")
 
 
 def versions() -> dict[str, str]:
