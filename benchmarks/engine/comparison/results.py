@@ -101,7 +101,8 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", ".", ":!benchmarks/results") else "")
+    changed = git("status", "--porcelain", ".", ":!benchmarks/results")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def versions() -> dict[str, str]:
