@@ -273,7 +273,7 @@ def test_an_input_that_is_not_copied_in_would_be_seen(
     true_fill = Graphs._fill
 
     def fill(self: Graphs, tensors: dict[str, torch.Tensor]) -> None:
-        true_fill(self, {name: tensor for name, tensor in tensors.items() if name != "timestep"})
+        true_fill(self, {name: tensor for name, tensor in tensors.items() if name != "modulations"})
 
     monkeypatch.setattr(Graphs, "_fill", fill)
     comparison, _ = replayed

@@ -84,12 +84,12 @@ def swapped_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def swapped_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the number of tokens is right."""
-    true_ids = FluxModel._new_ids
+    true_places = FluxModel._new_places
 
-    def ids(model: FluxModel, bucket: Bucket) -> tuple[torch.Tensor, torch.Tensor]:
-        return true_ids(model, Bucket(bucket.width, bucket.height, bucket.text_tokens))
+    def places(model: FluxModel, bucket: Bucket) -> dict[str, Any]:
+        return true_places(model, Bucket(bucket.width, bucket.height, bucket.text_tokens))
 
-    monkeypatch.setattr(FluxModel, "_new_ids", ids)
+    monkeypatch.setattr(FluxModel, "_new_places", places)
 
 
 def forgotten_negative(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_scales_of_a_whole_tensor_are_seen_by_that(loaded: Loaded, dev_model: Pa
             Int8DynamicActivationInt8WeightConfig(granularity=PerTensor(), set_inductor_config=False)
         ),
     )
-    planted = FluxModel(replace(model._parts, transformer=coupled.eval()), model.info, model.device)
+    planted = FluxModel(replace(model._parts, transformer=coupled.eval(), modulator=None), model.info, model.device)
     assert distance(velocity(planted, 1000.0), velocity(planted, 1.0)) > 1e-2
 
 

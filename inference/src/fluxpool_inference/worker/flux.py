@@ -7,8 +7,8 @@ image then walks along by itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from fluxpool_inference.values import LATENT_MULTIPLE, ImageRequest, ModelInfo
 from fluxpool_inference.worker import device as hardware
 from fluxpool_inference.worker.formulas import euler_step, guided, pack, shift, unpack
 from fluxpool_inference.worker.graphs import Graphs
+from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer
 
 
 class NonFiniteError(Exception):
@@ -30,7 +31,12 @@ class NonFiniteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The modules of a FluxPipeline, loaded, and the configuration of its scheduler."""
+    """The modules of a FluxPipeline, loaded, and the configuration of its scheduler.
+
+    Attributes:
+        transformer: The stock one, a modulated one, or `Graphs` of either.
+        modulator: The transformer itself, where it is told its modulations; None where it is the stock one.
+    """
 
     transformer: Any
     vae: Any
@@ -39,6 +45,7 @@ class Parts:
     clip_tokenizer: Any
     t5_tokenizer: Any
     scheduler: dict[str, Any]
+    modulator: ModulatedTransformer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ class Trajectory:
         negative: Of its negative prompt; None without true CFG.
         true_cfg_scale: See `formulas.guided`.
         index: Steps done.
+        ahead: What was computed of its steps to come.
+        negative_ahead: The same of its negative prompt.
     """
 
     latents: torch.Tensor
@@ -88,6 +97,8 @@ class Trajectory:
     negative: Conditioning | None = None
     true_cfg_scale: float = 1.0
     index: int = 0
+    ahead: Ahead = field(default_factory=partial(Ahead, STEPS_AHEAD))
+    negative_ahead: Ahead = field(default_factory=partial(Ahead, STEPS_AHEAD))
 
     @property
     def latent_bytes(self) -> int:
@@ -103,7 +114,7 @@ class FluxModel:
         self.device = device
         self._parts = parts
         self._schedule = lru_cache(maxsize=256)(self._new_schedule)
-        self._ids = lru_cache(maxsize=64)(self._new_ids)
+        self._places = lru_cache(maxsize=64)(self._new_places)
 
     @property
     def shape(self) -> TransformerShape:
@@ -119,6 +130,12 @@ class FluxModel:
         """What replays the transformer's forwards; None if nothing does."""
         transformer = self._parts.transformer
         return transformer if isinstance(transformer, Graphs) else None
+
+    @property
+    def modulation_bytes(self) -> int:
+        """What a row keeps of modulations between its steps."""
+        modulator = self._parts.modulator
+        return 0 if modulator is None else modulator.modulation_bytes
 
     @property
     def tile_pixels(self) -> int | None:
@@ -159,7 +176,18 @@ class FluxModel:
         sigmas, timesteps = self._schedule(request.steps, bucket.image_tokens)
         guidance = request.guidance if request.guidance is not None else self.info.default_guidance
         scale = request.true_cfg.scale if request.true_cfg else 1.0
-        return Trajectory(pack(noise), sigmas, timesteps, guidance, conditioning, negative, scale)
+        ahead = 1 if request.reproducible else STEPS_AHEAD
+        return Trajectory(
+            latents=pack(noise),
+            sigmas=sigmas,
+            timesteps=timesteps,
+            guidance=guidance,
+            conditioning=conditioning,
+            negative=negative,
+            true_cfg_scale=scale,
+            ahead=Ahead(ahead),
+            negative_ahead=Ahead(ahead),
+        )
 
     @torch.inference_mode()
     def step(self, bucket: Bucket, images: Sequence[Trajectory], *, one_by_one: bool = False) -> None:
@@ -215,7 +243,8 @@ class FluxModel:
         one_by_one: bool,
     ) -> torch.Tensor:
         """The velocity of each image. Those at the places of `negatives` have a second row, behind all first ones."""
-        rows = [*images, *(replace(images[place], conditioning=text) for place, text in negatives.items())]
+        second = [(images[place], text) for place, text in negatives.items()]
+        rows = [*images, *(replace(image, conditioning=text, ahead=image.negative_ahead) for image, text in second)]
         forwards = [[row] for row in rows] if one_by_one else [rows]
         velocity = torch.cat(
             [self._velocity(bucket, part, torch.cat([row.latents for row in part])) for part in forwards]
@@ -226,18 +255,12 @@ class FluxModel:
 
     def _velocity(self, bucket: Bucket, rows: Sequence[Trajectory], latents: torch.Tensor) -> torch.Tensor:
         """The transformer's prediction for each row, at its own timestep and guidance."""
-        timestep = torch.stack([row.timesteps[row.index] for row in rows]).to(latents.device, latents.dtype)
-        scales = [row.guidance for row in rows if row.guidance is not None]
-        image_ids, text_ids = self._ids(bucket)
+        modulator = self._parts.modulator
         velocity: torch.Tensor = self._parts.transformer(
             hidden_states=latents,
-            timestep=timestep / 1000,
-            guidance=torch.tensor(scales, dtype=torch.float32, device=latents.device) if scales else None,
-            pooled_projections=torch.cat([row.conditioning.pooled for row in rows]),
             encoder_hidden_states=torch.cat([row.conditioning.embeddings for row in rows]),
-            txt_ids=text_ids,
-            img_ids=image_ids,
-            joint_attention_kwargs={},
+            **(_moments(rows) if modulator is None else {"modulations": _modulations(modulator, rows)}),
+            **self._places(bucket),
             return_dict=False,
         )[0]
         return velocity
@@ -249,13 +272,55 @@ class FluxModel:
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift(image_tokens, config))
         return scheduler.sigmas, scheduler.timesteps
 
-    def _new_ids(self, bucket: Bucket) -> tuple[torch.Tensor, torch.Tensor]:
-        """Position ids of image and text tokens, (tokens, 3) each."""
+    def _new_places(self, bucket: Bucket) -> dict[str, Any]:
+        """What the transformer is told of its tokens' positions: ids, tokens x 3 each, or what it makes of them."""
         image = torch.zeros(bucket.height, bucket.width, 3)
         image[..., 1] = torch.arange(bucket.height)[:, None]
         image[..., 2] = torch.arange(bucket.width)[None, :]
         where = {"device": self.device, "dtype": self._parts.clip.dtype}
-        return image.reshape(-1, 3).to(**where), torch.zeros(bucket.text_tokens, 3, **where)
+        ids = torch.zeros(bucket.text_tokens, 3, **where), image.reshape(-1, 3).to(**where)
+        if self._parts.modulator is not None:
+            return {"rotary": self._parts.modulator.rotary(*ids)}
+        return dict(zip(("txt_ids", "img_ids"), ids, strict=True))
+
+
+def _modulations(modulator: ModulatedTransformer, rows: Sequence[Trajectory]) -> torch.Tensor:
+    """What the next step of each row is modulated by, rows x width.
+
+    If one has run out, all are computed ahead again that have less than they may, so that weights are read for them
+    together. One step of one row is computed as the stock transformer does, bit by bit.
+    """
+    if any(not row.ahead.left(row.index) for row in rows):
+        spans = [slice(row.index, row.index + row.ahead.most) for row in rows]
+        due = [
+            (row, row.timesteps[span])
+            for row, span in zip(rows, spans, strict=True)
+            if row.ahead.left(row.index) < len(row.timesteps[span])
+        ]
+        steps = [len(timesteps) for _, timesteps in due]
+        scales = [row.guidance for row, timesteps in due for _ in timesteps if row.guidance is not None]
+        values = modulator.modulations(
+            torch.cat([timesteps for _, timesteps in due]),
+            scales or None,
+            torch.cat([row.conditioning.pooled.expand(len(timesteps), -1) for row, timesteps in due]),
+        )
+        for (row, _), own in zip(due, values.split(steps), strict=True):
+            row.ahead.first = row.index
+            row.ahead.values = own.clone()  # a view would keep those of all rows for as long as this row is in flight
+    return torch.cat([row.ahead.at(row.index) for row in rows])
+
+
+def _moments(rows: Sequence[Trajectory]) -> dict[str, Any]:
+    """What the stock transformer is told instead of modulations."""
+    latents = rows[0].latents
+    timestep = torch.stack([row.timesteps[row.index] for row in rows]).to(latents.device, latents.dtype)
+    scales = [row.guidance for row in rows if row.guidance is not None]
+    return {
+        "timestep": timestep / 1000,
+        "guidance": torch.tensor(scales, dtype=torch.float32, device=latents.device) if scales else None,
+        "pooled_projections": torch.cat([row.conditioning.pooled for row in rows]),
+        "joint_attention_kwargs": {},
+    }
 
 
 def _tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Any:

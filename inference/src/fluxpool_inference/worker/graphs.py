@@ -28,8 +28,10 @@ Replay = Callable[[], object]
 Capture = Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]]
 """From a computation on tensors that stay to what does it again, and the tensor that has its result each time."""
 
-_PER_ROW: Final = ("hidden_states", "timestep", "guidance", "pooled_projections", "encoder_hidden_states")
-_SHARED: Final = ("txt_ids", "img_ids")
+_MODULATED: Final = ("hidden_states", "encoder_hidden_states", "modulations")
+_STOCK: Final = ("timestep", "guidance", "pooled_projections")
+_PER_ROW: Final = (*_MODULATED, *_STOCK)
+_SHARED: Final = ("rotary", "txt_ids", "img_ids")
 _WARM_UP_RUNS = 3
 
 Mode = Literal["choose", "eager", "capture"]

@@ -19,6 +19,7 @@ from fluxpool_inference.worker import attention, compilation, offload, quantize
 from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
 from fluxpool_inference.worker.flux import FluxModel, Parts
 from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
+from fluxpool_inference.worker.modulation import ModulatedTransformer, modulated
 from fluxpool_inference.worker.stages import Stages
 
 _NAMED_KEYS = 5
@@ -55,7 +56,8 @@ def load(
         transformer = load.transformer()
     with stages.measure("load_vae"):
         vae = load.vae()
-    parts = Parts(transformer, vae, clip, t5, clip_tokenizer, t5_tokenizer, checkpoint.scheduler)
+    modulator = transformer if isinstance(transformer, ModulatedTransformer) else None
+    parts = Parts(transformer, vae, clip, t5, clip_tokenizer, t5_tokenizer, checkpoint.scheduler, modulator)
     info = _info(config, parts, device)
     if config.cuda_graphs != "off":
         parts = replace(parts, transformer=Graphs(transformer, capture()))
@@ -84,7 +86,10 @@ class _Loader:
         else:
             how = quantize.arguments(config, device)
             module = _weights(FluxTransformer2DModel, self._directory, "transformer", self._dtype, **how)
-        module = offload.by_blocks(module, device) if config.offload == "group" else module.to(device)
+        if config.offload == "group":  # a block's weights are there while it runs, and not before
+            module = offload.by_blocks(module, device)
+        else:
+            module = modulated(module.to(device))
         compilation.blocks(module, config)
         return self._done("transformer", module)
 
