@@ -14,6 +14,7 @@ from benchmarks.gpu.scale import GUIDANCE, Model, Scale
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
 from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+from fluxpool_inference.worker.modulation import modulated
 
 Figures = dict[str, Any]
 """What a cell measured, as it goes into the result file."""
@@ -24,7 +25,7 @@ class Subject:
     """A model in one form.
 
     Attributes:
-        network: The transformer, or what stands for it.
+        network: The transformer, which is told its modulations.
         flux: The engine's denoiser around it.
     """
 
@@ -79,9 +80,10 @@ class Bench:
 
     def _made(self, model: Model, form: Form) -> Subject:
         device = self.hardware.device
-        network = formed(models.transformer(self.scale, model, device), form, self.hardware, self._compiler)
-        flux = models.denoiser(self.scale, model, network, self.vae, device=device, dtype=form.dtype)
-        return Subject(model, form, network, flux)
+        transformer = modulated(models.transformer(self.scale, model, device))
+        network = formed(transformer, form, self.hardware, self._compiler)
+        flux = models.denoiser(self.scale, model, network, self.vae, modulator=transformer, device=device)
+        return Subject(model, form, transformer, flux)
 
     def bucket(self, model: Model, side: int) -> Bucket:
         """What rows of square images share."""

@@ -5,6 +5,8 @@ trained ones do: a kernel's time depends a little on its data, and zeros would f
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from benchmarks.gpu.scale import GUIDANCE, SCHEDULERS, STEPS, Model, Scale
 from fluxpool_inference.values import ModelInfo
 from fluxpool_inference.worker.flux import FluxModel, Parts
+from fluxpool_inference.worker.modulation import stock
 
 LATENT_CHANNELS = 16
 DTYPE = torch.bfloat16
@@ -69,10 +72,13 @@ def _filled(module: Any, device: torch.device) -> Any:
 
 
 def denoiser(
-    scale: Scale, model: Model, network: Any, decoder: Any, *, device: torch.device, dtype: torch.dtype
+    scale: Scale, model: Model, network: Any, decoder: Any, *, modulator: Any, device: torch.device
 ) -> FluxModel:
-    """The engine's own model around a transformer and a VAE; of text encoders it has the precision only."""
-    encoder = SimpleNamespace(dtype=dtype)
+    """The engine's own model around a transformer and a VAE; of text encoders it has the precision only.
+
+    `network` is the `modulator`, a transformer that is told its modulations, or what stands for it.
+    """
+    encoder = SimpleNamespace(dtype=modulator.x_embedder.weight.dtype)
     parts = Parts(
         transformer=network,
         vae=decoder,
@@ -81,6 +87,7 @@ def denoiser(
         clip_tokenizer=None,
         t5_tokenizer=None,
         scheduler=dict(SCHEDULERS[model]),
+        modulator=modulator,
     )
     info = ModelInfo(
         name=scale.name,
@@ -96,8 +103,17 @@ def denoiser(
     return FluxModel(parts, info, device)
 
 
-def stock_pipeline(model: Model, network: Any, decoder: Any) -> Any:
-    """The stock FluxPipeline around the same modules; it takes embeddings instead of prompts."""
+@contextmanager
+def stock_pipeline(model: Model, network: Any, decoder: Any) -> Iterator[Any]:
+    """The stock FluxPipeline around the same modules; it takes embeddings instead of prompts.
+
+    Until it is done with, the transformer is the stock one.
+    """
+    with stock(network):
+        yield _pipeline(model, network, decoder)
+
+
+def _pipeline(model: Model, network: Any, decoder: Any) -> Any:
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(**SCHEDULERS[model]),
         vae=decoder,

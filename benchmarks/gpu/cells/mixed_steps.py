@@ -77,22 +77,22 @@ def _by_the_engine(bench: Bench, subject: Subject, steps: tuple[int, ...]) -> De
 
 def _by_the_stock_pipeline(bench: Bench, subject: Subject, steps: tuple[int, ...]) -> Denoised:
     side = bench.scale.small
-    pipeline = models.stock_pipeline(subject.model, subject.network, bench.vae)
     latents, done = [], []
-    began = time.perf_counter()
-    for seed, count in enumerate(steps):
-        conditioning = bench.conditioning(subject, seed)
-        found = pipeline(
-            prompt_embeds=conditioning.embeddings,
-            pooled_prompt_embeds=conditioning.pooled,
-            width=side,
-            height=side,
-            num_inference_steps=count,
-            guidance_scale=GUIDANCE,
-            generator=torch.Generator("cpu").manual_seed(seed),
-            output_type="latent",
-        ).images
-        bench.hardware.synchronize()
-        done.append(time.perf_counter() - began)
-        latents.append(found.cpu())
+    with models.stock_pipeline(subject.model, subject.network, bench.vae) as pipeline:
+        began = time.perf_counter()
+        for seed, count in enumerate(steps):
+            conditioning = bench.conditioning(subject, seed)
+            found = pipeline(
+                prompt_embeds=conditioning.embeddings,
+                pooled_prompt_embeds=conditioning.pooled,
+                width=side,
+                height=side,
+                num_inference_steps=count,
+                guidance_scale=GUIDANCE,
+                generator=torch.Generator("cpu").manual_seed(seed),
+                output_type="latent",
+            ).images
+            bench.hardware.synchronize()
+            done.append(time.perf_counter() - began)
+            latents.append(found.cpu())
     return Denoised(latents, done)

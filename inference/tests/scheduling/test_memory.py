@@ -82,6 +82,7 @@ def test_rows_fit_by_their_tokens() -> None:
 def test_images_in_flight_leave_less() -> None:
     holds = memory()
     assert holds.image_bytes(REFERENCE) == 4096 * 128 + 512 * 8192
+    assert replace(holds, row_bytes=8_388_608).image_bytes(REFERENCE) == 4096 * 128 + 512 * 8192 + 8_388_608
     assert holds.rows(REFERENCE, 50 * holds.image_bytes(REFERENCE)) == 7  # 0.24 GB
     assert holds.rows(REFERENCE, 200 * holds.image_bytes(REFERENCE)) == 6  # 0.94 GB
     assert holds.rows(REFERENCE, 8 * GB) == 0

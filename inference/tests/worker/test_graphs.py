@@ -32,9 +32,9 @@ class Doubler:
         self.config = SimpleNamespace(in_channels=64)
         self.runs: list[int] = []
 
-    def __call__(self, hidden_states: torch.Tensor, timestep: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+    def __call__(self, hidden_states: torch.Tensor, modulations: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
         self.runs.append(len(hidden_states))
-        return (2 * hidden_states + timestep.view(-1, 1, 1),)
+        return (2 * hidden_states + modulations.view(-1, 1, 1),)
 
 
 def inputs(rows: int, tokens: int = 3, **changes: Any) -> dict[str, Any]:
@@ -42,12 +42,9 @@ def inputs(rows: int, tokens: int = 3, **changes: Any) -> dict[str, Any]:
     per_row = torch.arange(1.0, rows + 1)
     usual = {
         "hidden_states": per_row.view(-1, 1, 1).repeat(1, tokens, 2),
-        "timestep": per_row / 10,
-        "guidance": None,
-        "pooled_projections": torch.ones(rows, 2),
         "encoder_hidden_states": torch.ones(rows, 5, 2),
-        "txt_ids": torch.zeros(5, 3),
-        "img_ids": torch.zeros(tokens, 3),
+        "modulations": per_row.view(-1, 1) / 10,
+        "rotary": torch.zeros(2, 5 + tokens, 4),
         "joint_attention_kwargs": {},
         "return_dict": False,
     }
@@ -127,21 +124,20 @@ def test_one_set_of_buffers_serves_all_graphs() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "zeros_like", zeros)
         Bed(8, 4, 2, 1)
-    assert len(made) == 6, "each input once, in the size of the largest graph"
+    assert len(made) == 4, "each input once, in the size of the largest graph"
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"tokens": 4},
-        {"encoder_hidden_states": torch.ones(2, 6, 2), "txt_ids": torch.zeros(6, 3)},
+        {"encoder_hidden_states": torch.ones(2, 6, 2), "rotary": torch.zeros(2, 9, 4)},
         {"hidden_states": inputs(2)["hidden_states"].double()},
-        {"guidance": torch.ones(2)},
         {"joint_attention_kwargs": {"scale": 0.5}},
         {"controlnet_block_samples": [torch.ones(1)]},
         {"controlnet_block_samples": torch.ones(1)},
     ],
-    ids=["size", "text length", "type", "guidance", "scale", "samples", "a tensor more"],
+    ids=["size", "text length", "type", "scale", "samples", "a tensor more"],
 )
 def test_what_a_graph_was_not_captured_for_runs_eagerly(changes: dict[str, Any]) -> None:
     bed = Bed(2)
@@ -150,15 +146,15 @@ def test_what_a_graph_was_not_captured_for_runs_eagerly(changes: dict[str, Any])
     assert torch.equal(found.float(), expected(2, changes.get("tokens", 3)))
 
 
-def test_position_ids_are_read_anew_so_another_shape_of_as_many_tokens_may_be_replayed() -> None:
+def test_positions_are_read_anew_so_another_shape_of_as_many_tokens_may_be_replayed() -> None:
     class Placed(Doubler):
-        def __call__(self, hidden_states: torch.Tensor, timestep: torch.Tensor, **more: Any) -> tuple[torch.Tensor]:
-            return (hidden_states + more["img_ids"].sum(),)
+        def __call__(self, hidden_states: torch.Tensor, modulations: torch.Tensor, **more: Any) -> tuple[torch.Tensor]:
+            return (hidden_states + more["rotary"].sum(),)
 
     captured = Graphs(Placed(), Rerun())
     with captured.capturing():
         captured(**inputs(1))
-    assert captured(**inputs(1, img_ids=torch.ones(3, 3)))[0][0, 0, 0] == 10
+    assert captured(**inputs(1, rotary=torch.ones(2, 8, 4)))[0][0, 0, 0] == 65
 
 
 def test_adapters_change_the_weights_so_nothing_is_replayed_with_them() -> None:

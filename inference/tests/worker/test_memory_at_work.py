@@ -52,7 +52,8 @@ def config(**options: Any) -> EngineConfig:
 
 def measured(model: FakeModel, config: EngineConfig, rows_held: int | None = None) -> Memory:
     warm = WarmUp(NO_KNEE, rows_held, prompts_together=(1, 2, 4))
-    return memory.measure(Trial(model, config), config, Scale(model), warm, tile_pixels=4096)
+    facts = SimpleNamespace(modulation_bytes=64, tile_pixels=4096)
+    return memory.measure(Trial(model, config), config, Scale(model), warm, facts)
 
 
 def test_steps_of_1_2_4_and_8_rows_are_measured_and_a_decoding_and_the_encoding_of_prompts_together(
@@ -63,7 +64,7 @@ def test_steps_of_1_2_4_and_8_rows_are_measured_and_a_decoding_and_the_encoding_
     assert found.reference == BUCKET
     assert found.step.fixed_bytes == pytest.approx(50)
     assert found.step.token_bytes == pytest.approx(100 / 56)
-    assert (found.encode_bytes, found.decode_bytes, found.tile_pixels) == (120, 700, 4096)
+    assert (found.encode_bytes, found.decode_bytes, found.tile_pixels, found.row_bytes) == (120, 700, 4096, 64)
     assert found.latent_bytes == pytest.approx(48 / 24)
     assert found.text_bytes == pytest.approx(100 / TEXT_TOKENS)
 

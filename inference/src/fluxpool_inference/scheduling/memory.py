@@ -73,6 +73,7 @@ class Memory:
         decode_bytes: Peak of decoding one image of the reference's size.
         latent_bytes: Of one image token of an image in flight.
         text_bytes: Of one text token of the same.
+        row_bytes: Of the same whatever its size: modulations of steps to come.
         tile_pixels: Of one tile, where larger images are decoded in tiles; else None.
         room_bytes: Free while nothing is in flight, but for the reserve; see `within`.
     """
@@ -83,6 +84,7 @@ class Memory:
     decode_bytes: int
     latent_bytes: float
     text_bytes: float
+    row_bytes: int = 0
     tile_pixels: int | None = None
     room_bytes: int = 0
 
@@ -96,8 +98,8 @@ class Memory:
         return replace(self, room_bytes=math.ceil(max(room_bytes, self.needed_bytes(self.reference))))
 
     def image_bytes(self, bucket: Bucket) -> float:
-        """What an image in flight keeps on the device between its steps: latents, and its prompt's embeddings."""
-        return self.latent_bytes * bucket.image_tokens + self.text_bytes * bucket.text_tokens
+        """What a row in flight keeps on the device between its steps: latents, embeddings of its prompt, modulations."""
+        return self.latent_bytes * bucket.image_tokens + self.text_bytes * bucket.text_tokens + self.row_bytes
 
     def step_bytes(self, bucket: Bucket, rows: int) -> float:
         """Peak of one step."""

@@ -28,10 +28,8 @@ Replay = Callable[[], object]
 Capture = Callable[[Callable[[], torch.Tensor]], tuple[Replay, torch.Tensor]]
 """From a computation on tensors that stay to what does it again, and the tensor that has its result each time."""
 
-_MODULATED: Final = ("hidden_states", "encoder_hidden_states", "modulations")
-_STOCK: Final = ("timestep", "guidance", "pooled_projections")
-_PER_ROW: Final = (*_MODULATED, *_STOCK)
-_SHARED: Final = ("rotary", "txt_ids", "img_ids")
+_PER_ROW: Final = ("hidden_states", "encoder_hidden_states", "modulations")
+_SHARED: Final = ("rotary",)
 _WARM_UP_RUNS = 3
 
 Mode = Literal["choose", "eager", "capture"]
@@ -56,7 +54,7 @@ class _Graph:
 
 
 class Graphs:
-    """Stands for a transformer. Its `__call__` is what `FluxTransformer2DModel.forward` is, with `return_dict=False`.
+    """Stands for a `ModulatedTransformer`. Its `__call__` is what `forward` is there, with `return_dict=False`.
 
     Belongs to the thread of the device.
     """

@@ -28,6 +28,15 @@ class Gauge(Protocol):
         """What the device has, with what the allocator merely keeps counted as free."""
 
 
+class Facts(Protocol):
+    """What a model says of its memory by itself: see `Memory` for both."""
+
+    @property
+    def modulation_bytes(self) -> int: ...  # noqa: D102
+    @property
+    def tile_pixels(self) -> int | None: ...  # noqa: D102
+
+
 class CudaGauge:
     """A GPU's."""
 
@@ -52,7 +61,7 @@ def gauge(device: torch.device) -> Gauge | None:
     return CudaGauge(device) if device.type == "cuda" else None
 
 
-def measure(trial: Trial, config: EngineConfig, gauge: Gauge, warm: WarmUp, tile_pixels: int | None) -> Memory:
+def measure(trial: Trial, config: EngineConfig, gauge: Gauge, warm: WarmUp, facts: Facts) -> Memory:
     """What the work of one worker takes; its room is not known before the end of warm-up.
 
     Args:
@@ -60,7 +69,7 @@ def measure(trial: Trial, config: EngineConfig, gauge: Gauge, warm: WarmUp, tile
         config: Says the most rows of a step.
         gauge: Of the device.
         warm: Says how many rows memory held, and how many prompts share a forward.
-        tile_pixels: See `Memory`.
+        facts: Of the trial's model.
     """
     bucket, image = trial.bucket, trial.image()
     most = warm.most_rows(config.batch_size_max)
@@ -72,7 +81,8 @@ def measure(trial: Trial, config: EngineConfig, gauge: Gauge, warm: WarmUp, tile
         decode_bytes=gauge.peak(trial.decoding()),
         latent_bytes=image.latent_bytes / bucket.image_tokens,
         text_bytes=image.conditioning.size_bytes / bucket.text_tokens,
-        tile_pixels=tile_pixels,
+        row_bytes=facts.modulation_bytes,
+        tile_pixels=facts.tile_pixels,
     )
 
 

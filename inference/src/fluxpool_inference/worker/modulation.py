@@ -9,7 +9,8 @@ small kernels fewer per layer norm. Rotary embeddings depend on positions alone,
 The weights stay where they are, under the names that files, quantization and adapters know; only what runs changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,14 +135,29 @@ class ModulatedTransformer(FluxTransformer2DModel):
 
 def modulated(transformer: Any) -> ModulatedTransformer:
     """Turn a loaded transformer, the very object, into one that is told its modulations."""
-    for block in transformer.transformer_blocks:
-        block.norm1.__class__, block.norm1_context.__class__ = _OfImage, _OfText
-    for block in transformer.single_transformer_blocks:
-        block.norm.__class__ = _OfBoth
-    transformer.norm_out.__class__ = _Last
-    transformer.__class__ = ModulatedTransformer
+    _become(transformer, ModulatedTransformer, (_OfImage, _OfText), _OfBoth, _Last)
     made: ModulatedTransformer = transformer
     return made
+
+
+@contextmanager
+def stock(transformer: ModulatedTransformer) -> Iterator[FluxTransformer2DModel]:
+    """The same object is a stock transformer meanwhile."""
+    norms = (AdaLayerNormZero, AdaLayerNormZero), AdaLayerNormZeroSingle, AdaLayerNormContinuous
+    _become(transformer, FluxTransformer2DModel, *norms)
+    try:
+        yield transformer
+    finally:
+        modulated(transformer)
+
+
+def _become(transformer: Any, kind: type, double: tuple[type, type], single: type, last: type) -> None:
+    for block in transformer.transformer_blocks:
+        block.norm1.__class__, block.norm1_context.__class__ = double
+    for block in transformer.single_transformer_blocks:
+        block.norm.__class__ = single
+    transformer.norm_out.__class__ = last
+    transformer.__class__ = kind
 
 
 @dataclass(slots=True)

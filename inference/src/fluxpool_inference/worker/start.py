@@ -100,7 +100,7 @@ def _warm_up(
 def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge | None) -> WarmUp:
     """With what steps take of memory, then with CUDA graphs, which keep some of it, then with what is left."""
     trial = Trial(model, config)
-    held = None if gauge is None else memory.measure(trial, config, gauge, warm, model.tile_pixels)
+    held = None if gauge is None else memory.measure(trial, config, gauge, warm, model)
     if model.graphs is not None:
         choice = GraphChoice(model.graphs, trial.step, model.recover, Clock())
         warm = with_graphs(warm, choice, config.batch_size_max, config.knee_gain)

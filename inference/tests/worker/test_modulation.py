@@ -1,0 +1,173 @@
+"""Modulations computed ahead: those of the stock transformer, once for several steps, and only for rows that need them.
+
+What images look like with them is in test_equality_with_stock, and in everything else that compares with stock.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bench import image, pair
+from comparison import Comparison, load
+from diffusers import FluxTransformer2DModel
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer, modulated, stock
+
+
+@pytest.fixture(params=["dev", "schnell"])
+def model(request: pytest.FixtureRequest) -> Comparison:
+    either: Comparison = request.getfixturevalue(request.param)
+    return either
+
+
+def modulator(comparison: Comparison) -> ModulatedTransformer:
+    found = comparison.model._parts.modulator
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def asked(model: Comparison, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """For how many steps modulations were computed, each time."""
+    counts: list[int] = []
+    true_modulations = ModulatedTransformer.modulations
+
+    def modulations(self: ModulatedTransformer, timesteps: torch.Tensor, *rest: Any) -> torch.Tensor:
+        counts.append(len(timesteps))
+        return true_modulations(self, timesteps, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModulatedTransformer, "modulations", modulations)
+        yield counts
+
+
+def inputs(transformer: Any, rows: int) -> dict[str, torch.Tensor]:
+    chance = torch.Generator().manual_seed(rows)
+    config = transformer.config
+    return {
+        "hidden_states": torch.randn(rows, 12, config.in_channels, generator=chance),
+        "encoder_hidden_states": torch.randn(rows, 5, config.joint_attention_dim, generator=chance),
+        "pooled": torch.randn(rows, config.pooled_projection_dim, generator=chance),
+        "timesteps": torch.tensor([1000.0, 611.5, 3.25])[:rows],
+        "image_ids": torch.randint(0, 9, (12, 3), generator=chance).float(),
+    }
+
+
+def loaded(comparison: Comparison) -> Any:
+    """The stock transformer."""
+    folder = comparison.model.info.name
+    return FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=torch.float32).eval()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_transformer_that_is_told_its_modulations_is_the_stock_one_bit_by_bit(model: Comparison, rows: int) -> None:
+    told = modulator(model)
+    given, text_ids = inputs(told, rows), torch.zeros(5, 3)
+    guidance = [3.5, 1.0, 7.0][:rows] if model.model.info.guidance_embeds else None
+    common = {name: given[name] for name in ("hidden_states", "encoder_hidden_states")}
+    with torch.inference_mode():
+        (wanted,) = loaded(model)(
+            **common,
+            pooled_projections=given["pooled"],
+            timestep=given["timesteps"] / 1000,
+            guidance=torch.tensor(guidance) if guidance else None,
+            txt_ids=text_ids,
+            img_ids=given["image_ids"],
+            return_dict=False,
+        )
+        modulations = told.modulations(given["timesteps"], guidance, given["pooled"])
+        found = told(**common, modulations=modulations, rotary=told.rotary(text_ids, given["image_ids"]))
+    assert isinstance(found, Transformer2DModelOutput)
+    assert torch.equal(found.sample, wanted)
+
+
+def test_the_weights_keep_their_names_and_are_all_there(dev: Comparison) -> None:
+    before = loaded(dev)
+    names, kinds = list(before.state_dict()), kinds_of(before)
+    after = modulated(before)
+    assert list(after.state_dict()) == names
+    assert kinds_of(after) != kinds
+    with stock(after) as again:
+        assert kinds_of(again) == kinds
+    assert isinstance(before, ModulatedTransformer)
+
+
+def kinds_of(transformer: Any) -> list[type]:
+    return [type(module) for module in transformer.modules()]
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [(1, [1]), (4, [4]), (9, [4, 4, 1])])
+def test_modulations_are_computed_for_some_steps_at_once_and_for_none_that_does_not_come(
+    model: Comparison, asked: list[int], steps: int, wanted: list[int]
+) -> None:
+    assert STEPS_AHEAD == 4
+    model.assert_equal(model.together([image(steps=steps)]))
+    assert asked == wanted
+
+
+def test_rows_that_share_a_step_share_the_computation(model: Comparison, asked: list[int]) -> None:
+    model.assert_equal(model.together([image(seed=seed, steps=3) for seed in range(3)]))
+    assert asked == [9]
+
+
+def test_both_rows_of_true_cfg_have_their_own(model: Comparison, asked: list[int]) -> None:
+    model.assert_equal(model.together([pair("a cat", negative="a dog", steps=6)]))
+    assert asked == [8, 4]
+
+
+def test_whoever_joins_has_others_computed_along_that_have_less_than_they_may(
+    model: Comparison, asked: list[int]
+) -> None:
+    bench, recorder = model.bench()
+    bench.submit(image(seed=1, steps=9))
+    while asked != [4]:
+        bench.turn()
+    bench.submit(image(seed=2, steps=2))
+    bench.finish()
+    assert asked == [4, 4 + 2, 4], "steps 2 to 5 of the first with all of the second, then 6 to 9"
+    model.assert_equal(recorder.made)
+
+
+def test_who_has_all_that_is_left_is_not_computed_again(model: Comparison, asked: list[int]) -> None:
+    bench, recorder = model.bench()
+    bench.submit(image(seed=1, steps=4))
+    while asked != [4]:
+        bench.turn()
+    bench.submit(image(seed=2, steps=4))
+    bench.finish()
+    assert asked == [4, 4]
+    model.assert_equal(recorder.made)
+
+
+def test_a_reproducible_image_is_computed_step_by_step(model: Comparison, asked: list[int]) -> None:
+    model.together([image(steps=3, reproducible=True)])
+    assert asked == [1, 1, 1]
+
+
+def test_a_row_keeps_what_it_says_and_nothing_of_its_neighbours(model: Comparison) -> None:
+    bench, _ = model.bench()
+    numbers = [bench.submit(image(seed=seed, steps=9)) for seed in range(3)]
+    while not all(number in bench.loop._images and bench.loop._images[number].encoded for number in numbers):
+        bench.turn()
+    bench.turn()
+    for number in numbers:
+        values = bench.loop._images[number].trajectory.ahead.values
+        assert values is not None
+        assert values.untyped_storage().nbytes() == values.nbytes == model.model.modulation_bytes
+
+
+def test_a_model_whose_blocks_are_elsewhere_is_the_stock_one(dev_model: Path) -> None:
+    offloaded = load(dev_model, offload="group")
+    assert type(offloaded._parts.transformer) is FluxTransformer2DModel
+    assert offloaded.modulation_bytes == 0
+
+
+def test_what_is_ahead_is_counted_from_where_an_image_is() -> None:
+    ahead = Ahead(most=4)
+    assert ahead.left(0) == 0
+    ahead.first, ahead.values = 3, torch.arange(4.0).view(4, 1)
+    assert [ahead.left(index) for index in (3, 5, 6, 7, 9)] == [4, 2, 1, 0, 0]
+    assert torch.equal(ahead.at(5), torch.tensor([[2.0]]))
