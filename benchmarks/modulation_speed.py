@@ -3,8 +3,8 @@
     inference/.venv/bin/python benchmarks/modulation_speed.py
 
 Two models with the same random weights make all four steps of the same images, in turn: one computes modulations and
-rotary embeddings in every step, as the stock transformer does, and the other as `worker/modulation.py` does. Measured is
-the CPU time of one thread; a figure is the median over rounds of the ratio of both.
+rotary embeddings in every step, as the stock transformer does, and the other as `worker/modulation.py` does. Measured
+is the CPU time of one thread; a figure is the median over rounds of the ratio of both.
 """
 
 import argparse

@@ -155,7 +155,6 @@ def test_a_row_keeps_what_it_says_and_nothing_of_its_neighbours(model: Compariso
     bench.turn()
     for number in numbers:
         values = bench.loop._images[number].trajectory.ahead.values
-        assert values is not None
         assert values.untyped_storage().nbytes() == values.nbytes == model.model.modulation_bytes
 
 

@@ -98,7 +98,7 @@ class Memory:
         return replace(self, room_bytes=math.ceil(max(room_bytes, self.needed_bytes(self.reference))))
 
     def image_bytes(self, bucket: Bucket) -> float:
-        """What a row in flight keeps on the device between its steps: latents, embeddings of its prompt, modulations."""
+        """What a row in flight keeps on the device between its steps: latents, embeddings and modulations."""
         return self.latent_bytes * bucket.image_tokens + self.text_bytes * bucket.text_tokens + self.row_bytes
 
     def step_bytes(self, bucket: Bucket, rows: int) -> float:

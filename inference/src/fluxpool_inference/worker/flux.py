@@ -304,7 +304,7 @@ def _modulations(modulator: ModulatedTransformer, rows: Sequence[Trajectory]) ->
             scales or None,
             torch.cat([row.conditioning.pooled.expand(len(timesteps), -1) for row, timesteps in due]),
         )
-        for (row, _), own in zip(due, values.split(steps), strict=True):
+        for (row, _), own in zip(due, torch.split(values, steps), strict=True):
             row.ahead.first = row.index
             row.ahead.values = own.clone()  # a view would keep those of all rows for as long as this row is in flight
     return torch.cat([row.ahead.at(row.index) for row in rows])

@@ -86,10 +86,9 @@ class _Loader:
         else:
             how = quantize.arguments(config, device)
             module = _weights(FluxTransformer2DModel, self._directory, "transformer", self._dtype, **how)
-        if config.offload == "group":  # a block's weights are there while it runs, and not before
-            module = offload.by_blocks(module, device)
-        else:
-            module = modulated(module.to(device))
+        # A block that is offloaded has its weights while it runs, and not before.
+        in_place = config.offload != "group"
+        module = modulated(module.to(device)) if in_place else offload.by_blocks(module, device)
         compilation.blocks(module, config)
         return self._done("transformer", module)
 

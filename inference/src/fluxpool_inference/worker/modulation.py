@@ -11,7 +11,7 @@ The weights stay where they are, under the names that files, quantization and ad
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,29 +25,29 @@ STEPS_AHEAD = 4
 Five = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-class _OfImage(AdaLayerNormZero):
+class _OfImage(AdaLayerNormZero):  # type: ignore[misc]  # without types
     """The first norm of a double block, for image tokens: its modulation is the first half of what the block gets."""
 
-    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> Five:  # type: ignore[override]  # always called so
+    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> Five:
         return _modulated(self, x, emb.chunk(2, dim=1)[0])
 
 
-class _OfText(AdaLayerNormZero):
+class _OfText(AdaLayerNormZero):  # type: ignore[misc]  # without types
     """The same for text tokens: the second half."""
 
-    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> Five:  # type: ignore[override]  # always called so
+    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> Five:
         return _modulated(self, x, emb.chunk(2, dim=1)[1])
 
 
-class _OfBoth(AdaLayerNormZeroSingle):
+class _OfBoth(AdaLayerNormZeroSingle):  # type: ignore[misc]  # without types
     """The norm of a single block."""
 
-    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         shift, scale, gate = emb.chunk(3, dim=1)
         return self.norm(x) * (1 + scale[:, None]) + shift[:, None], gate
 
 
-class _Last(AdaLayerNormContinuous):
+class _Last(AdaLayerNormContinuous):  # type: ignore[misc]  # without types
     """The norm behind the blocks."""
 
     def forward(self, x: torch.Tensor, conditioning_embedding: torch.Tensor) -> torch.Tensor:
@@ -61,7 +61,7 @@ def _modulated(norm: AdaLayerNormZero, x: torch.Tensor, modulation: torch.Tensor
     return norm.norm(x) * (1 + scale[:, None]) + shift[:, None], gate, shift_mlp, scale_mlp, gate_mlp
 
 
-class ModulatedTransformer(FluxTransformer2DModel):
+class ModulatedTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # without types
     """Made of a loaded transformer by `modulated`. Every operation is that of diffusers, and in its order."""
 
     def forward(
@@ -79,11 +79,13 @@ class ModulatedTransformer(FluxTransformer2DModel):
             encoder_hidden_states: Of T5, rows x text tokens x width.
             modulations: See `modulations`; one row for each row.
             rotary: See `rotary`.
+            return_dict: As of diffusers' models.
         """
         image, text = self.x_embedder(hidden_states), self.context_embedder(encoder_hidden_states)
-        *of_blocks, last = modulations.split(self._widths(), dim=1)
+        *of_blocks, last = torch.split(modulations, self._widths(), dim=1)
         cos, sin = rotary
-        for block, modulation in zip((*self.transformer_blocks, *self.single_transformer_blocks), of_blocks, strict=True):
+        blocks = (*self.transformer_blocks, *self.single_transformer_blocks)
+        for block, modulation in zip(blocks, of_blocks, strict=True):
             text, image = block(
                 hidden_states=image,
                 encoder_hidden_states=text,
@@ -121,7 +123,8 @@ class ModulatedTransformer(FluxTransformer2DModel):
     @property
     def modulation_bytes(self) -> int:
         """Of one image, or of one of its two rows under true CFG, between its steps."""
-        return STEPS_AHEAD * sum(self._widths()) * self.dtype.itemsize
+        dtype: torch.dtype = self.dtype
+        return STEPS_AHEAD * sum(self._widths()) * dtype.itemsize
 
     def _norms(self) -> list[Any]:
         double = [norm for block in self.transformer_blocks for norm in (block.norm1, block.norm1_context)]
@@ -167,18 +170,17 @@ class Ahead:
     Attributes:
         most: How many steps are computed at once; 1 of a reproducible image.
         first: The step that the first of them is of.
-        values: Steps x width; None before the first step.
+        values: Steps x width; none before the first step.
     """
 
     most: int
     first: int = 0
-    values: torch.Tensor | None = None
+    values: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
 
     def left(self, index: int) -> int:
         """How many steps from `index` on are here."""
-        return 0 if self.values is None else max(0, self.first + len(self.values) - index)
+        return max(0, self.first + len(self.values) - index)
 
     def at(self, index: int) -> torch.Tensor:
         """Of one step, 1 x width. Only for a step that is here."""
-        assert self.values is not None
         return self.values[index - self.first].unsqueeze(0)
