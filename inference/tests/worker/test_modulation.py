@@ -23,12 +23,6 @@ def model(request: pytest.FixtureRequest) -> Comparison:
     return either
 
 
-def modulator(comparison: Comparison) -> ModulatedTransformer:
-    found = comparison.model._parts.modulator
-    assert found is not None
-    return found
-
-
 @pytest.fixture
 def asked(model: Comparison, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """For how many steps modulations were computed, each time."""
@@ -45,34 +39,37 @@ def asked(model: Comparison, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[i
 
 
 def inputs(transformer: Any, rows: int) -> dict[str, torch.Tensor]:
-    chance = torch.Generator().manual_seed(rows)
+    chance, dtype = torch.Generator().manual_seed(rows), transformer.dtype
     config = transformer.config
     return {
-        "hidden_states": torch.randn(rows, 12, config.in_channels, generator=chance),
-        "encoder_hidden_states": torch.randn(rows, 5, config.joint_attention_dim, generator=chance),
-        "pooled": torch.randn(rows, config.pooled_projection_dim, generator=chance),
-        "timesteps": torch.tensor([1000.0, 611.5, 3.25])[:rows],
+        "hidden_states": torch.randn(rows, 12, config.in_channels, generator=chance).to(dtype),
+        "encoder_hidden_states": torch.randn(rows, 5, config.joint_attention_dim, generator=chance).to(dtype),
+        "pooled": torch.randn(rows, config.pooled_projection_dim, generator=chance).to(dtype),
+        "timesteps": torch.tensor([611.5, 1000.0, 3.25])[:rows],
         "image_ids": torch.randint(0, 9, (12, 3), generator=chance).float(),
     }
 
 
-def loaded(comparison: Comparison) -> Any:
+def loaded(comparison: Comparison, dtype: torch.dtype = torch.float32) -> Any:
     """The stock transformer."""
     folder = comparison.model.info.name
-    return FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=torch.float32).eval()
+    return FluxTransformer2DModel.from_pretrained(folder, subfolder="transformer", dtype=dtype).eval()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_transformer_that_is_told_its_modulations_is_the_stock_one_bit_by_bit(model: Comparison, rows: int) -> None:
-    told = modulator(model)
+def test_a_transformer_that_is_told_its_modulations_is_the_stock_one_bit_by_bit(
+    model: Comparison, rows: int, dtype: torch.dtype
+) -> None:
+    told = modulated(loaded(model, dtype))
     given, text_ids = inputs(told, rows), torch.zeros(5, 3)
     guidance = [3.5, 1.0, 7.0][:rows] if model.model.info.guidance_embeds else None
     common = {name: given[name] for name in ("hidden_states", "encoder_hidden_states")}
     with torch.inference_mode():
-        (wanted,) = loaded(model)(
+        (wanted,) = loaded(model, dtype)(
             **common,
             pooled_projections=given["pooled"],
-            timestep=given["timesteps"] / 1000,
+            timestep=given["timesteps"].to(dtype) / 1000,  # as FluxPipeline does
             guidance=torch.tensor(guidance) if guidance else None,
             txt_ids=text_ids,
             img_ids=given["image_ids"],
