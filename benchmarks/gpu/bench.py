@@ -13,8 +13,9 @@ from benchmarks.gpu.hardware import Hardware
 from benchmarks.gpu.scale import GUIDANCE, Model, Scale
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
-from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.modulation import modulated
+from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 Figures = dict[str, Any]
 """What a cell measured, as it goes into the result file."""

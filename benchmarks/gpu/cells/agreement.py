@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.gpu.bench import Bench, Figures, Subject
 from benchmarks.gpu.forms import Launch, Precision
-from fluxpool_inference.worker.flux import NonFiniteError, Trajectory
+from fluxpool_inference.worker.flux import NonFiniteError
+from fluxpool_inference.worker.trajectory import Trajectory
 
 _ROWS: Final = 8
 _SIGMAS: Final = (1.0, 0.5, 0.25, 0.125, 0.0)

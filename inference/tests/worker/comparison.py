@@ -16,7 +16,8 @@ from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import TransformerShape
 from fluxpool_inference.values import ImageRequest, ModelInfo
 from fluxpool_inference.worker import checkpoint, loading
-from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+from fluxpool_inference.worker.flux import FluxModel
+from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 TOLERANCE = 1e-5
 POISON = "full of NaN"

@@ -17,8 +17,9 @@ from stock import Stock
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.values import ImageRequest
 from fluxpool_inference.worker import flux, formulas
-from fluxpool_inference.worker.flux import Conditioning, FluxModel, Trajectory
+from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.prompts import PromptCache
+from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 PAIRS = [

@@ -119,6 +119,11 @@ def test_the_number_of_parameters_is_that_of_the_whole_model(loaded: Loaded, for
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_modulations_are_as_large_whatever_their_weights_are(loaded: Loaded, form: QuantizeForm) -> None:
+    assert loaded(form).modulation_bytes == loaded("none").modulation_bytes > 0
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_neighbour_a_thousand_times_as_large_changes_no_row(loaded: Loaded, form: QuantizeForm) -> None:
     """A scale for all rows at once would leave the small ones without bits."""
     model = loaded(form)

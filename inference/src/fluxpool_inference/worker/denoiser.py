@@ -8,7 +8,7 @@ from fluxpool_inference.scheduling.costs import TransformerShape
 from fluxpool_inference.values import ImageRequest, ModelInfo
 
 if TYPE_CHECKING:  # the loop runs any model, also one without torch
-    from fluxpool_inference.worker.flux import Conditioning, Trajectory
+    from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 
 class Denoiser(Protocol):

@@ -3,12 +3,13 @@
 Each function does exactly what `diffusers.FluxPipeline` does, operation by operation and rounding by rounding; what is
 new is that timestep, guidance and step size are per row, and that both prompts of true CFG may share a forward. The
 stock scheduler object holds one step index for all rows, so it is used for the vectors of sigmas alone, which every
-image then walks along by itself.
+image then walks along by itself. What a step needs that does not depend on the latents is computed ahead: see
+`modulation`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ from fluxpool_inference.worker import device as hardware
 from fluxpool_inference.worker.formulas import euler_step, guided, pack, shift, unpack
 from fluxpool_inference.worker.graphs import Graphs
 from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer
+from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
+
+_PLACES = 8
+"""Sizes whose rotary embeddings are kept: 5 MB each at 1024x1024."""
 
 
 class NonFiniteError(Exception):
@@ -34,8 +39,8 @@ class Parts:
     """The modules of a FluxPipeline, loaded, and the configuration of its scheduler.
 
     Attributes:
-        transformer: The stock one, a modulated one, or `Graphs` of either.
-        modulator: The transformer itself, where it is told its modulations; None where it is the stock one.
+        transformer: The stock one, one that is told its modulations, or `Graphs` of the latter.
+        modulator: The one that is told, which computes them as well; None where it is the stock one.
     """
 
     transformer: Any
@@ -48,64 +53,6 @@ class Parts:
     modulator: ModulatedTransformer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Conditioning:
-    """A prompt, encoded.
-
-    Attributes:
-        embeddings: T5, 1 x text tokens x width.
-        pooled: CLIP, 1 x width.
-        truncated_tokens: T5 tokens that did not fit.
-    """
-
-    embeddings: torch.Tensor
-    pooled: torch.Tensor
-    truncated_tokens: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Of both tensors."""
-        return self.embeddings.nbytes + self.pooled.nbytes
-
-    def equals(self, other: "Conditioning") -> bool:
-        """Whether both are the same bit by bit."""
-        return torch.equal(self.embeddings, other.embeddings) and torch.equal(self.pooled, other.pooled)
-
-
-@dataclass(slots=True)
-class Trajectory:
-    """An image between noise and latents.
-
-    Attributes:
-        latents: Packed, 1 x image tokens x 64.
-        sigmas: steps + 1 values, the last of them 0, float32 on CPU.
-        timesteps: steps values, float32 on CPU.
-        guidance: Scale; None without guidance embedding.
-        conditioning: Of its prompt.
-        negative: Of its negative prompt; None without true CFG.
-        true_cfg_scale: See `formulas.guided`.
-        index: Steps done.
-        ahead: What was computed of its steps to come.
-        negative_ahead: The same of its negative prompt.
-    """
-
-    latents: torch.Tensor
-    sigmas: torch.Tensor
-    timesteps: torch.Tensor
-    guidance: float | None
-    conditioning: Conditioning
-    negative: Conditioning | None = None
-    true_cfg_scale: float = 1.0
-    index: int = 0
-    ahead: Ahead = field(default_factory=partial(Ahead, STEPS_AHEAD))
-    negative_ahead: Ahead = field(default_factory=partial(Ahead, STEPS_AHEAD))
-
-    @property
-    def latent_bytes(self) -> int:
-        """Of what is its own; its conditioning may be that of others too."""
-        return self.latents.nbytes
-
-
 class FluxModel:
     """A loaded model on one device. Belongs to one thread: tokenizers shared by threads give wrong lengths silently."""
 
@@ -114,7 +61,7 @@ class FluxModel:
         self.device = device
         self._parts = parts
         self._schedule = lru_cache(maxsize=256)(self._new_schedule)
-        self._places = lru_cache(maxsize=64)(self._new_places)
+        self._places = lru_cache(maxsize=_PLACES)(self._new_places)
 
     @property
     def shape(self) -> TransformerShape:

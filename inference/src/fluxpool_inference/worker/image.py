@@ -7,7 +7,7 @@ from fluxpool_inference.ipc.messages import Submit
 from fluxpool_inference.scheduling.bucket import Bucket
 
 if TYPE_CHECKING:  # the loop runs any model, also one without torch
-    from fluxpool_inference.worker.flux import Trajectory
+    from fluxpool_inference.worker.trajectory import Trajectory
 
 
 @dataclass(slots=True, eq=False)

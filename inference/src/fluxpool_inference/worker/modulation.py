@@ -123,7 +123,7 @@ class ModulatedTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # wit
     @property
     def modulation_bytes(self) -> int:
         """Of one image, or of one of its two rows under true CFG, between its steps."""
-        dtype: torch.dtype = self.dtype
+        dtype: torch.dtype = self.x_embedder.weight.dtype  # which no form of quantization converts
         return STEPS_AHEAD * sum(self._widths()) * dtype.itemsize
 
     def _norms(self) -> list[Any]:

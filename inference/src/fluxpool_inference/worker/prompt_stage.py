@@ -12,7 +12,7 @@ from fluxpool_inference.worker.prompts import PromptCache
 from fluxpool_inference.worker.text import as_many_as, of_new_needs
 
 if TYPE_CHECKING:  # the loop runs any model, also one without torch
-    from fluxpool_inference.worker.flux import Conditioning
+    from fluxpool_inference.worker.trajectory import Conditioning
 
 logger = logging.getLogger(__name__)
 

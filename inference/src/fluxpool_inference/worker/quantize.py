@@ -5,8 +5,8 @@ they change is memory, and with int8 and fp8 speed; how far their results are fr
 numerics, and says nothing of what a picture looks like.
 
 Rows of a step are independent: scales of activations are per token (`int8`, `fp8`), never per tensor, which would make
-an image depend on its neighbours. The modulation layers see one token per image, fewer than the kernels of int8 and
-fp8 products take, so in these two forms they keep their activations as they are and only their weights are converted.
+an image depend on its neighbours. The modulation layers see a token or a few per image, fewer than the kernels of int8
+and fp8 products take, so in these two forms only their weights are converted, and not their activations.
 """
 
 import importlib.util

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fluxpool_inference.worker.denoiser import Denoiser
 
 if TYPE_CHECKING:
-    from fluxpool_inference.worker.flux import Conditioning
+    from fluxpool_inference.worker.trajectory import Conditioning
 
 _MOST = 8
 _PROMPTS = tuple(f"a photograph of {what} at dawn" for what in ("a fox", "two boats", "rain", "a very old oak tree"))

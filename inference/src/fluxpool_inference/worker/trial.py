@@ -10,7 +10,7 @@ from fluxpool_inference.values import ImageRequest
 from fluxpool_inference.worker.denoiser import Denoiser
 
 if TYPE_CHECKING:
-    from fluxpool_inference.worker.flux import Conditioning, Trajectory
+    from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 _PROMPT = "a photograph of a lighthouse at dawn"
 
