@@ -34,6 +34,12 @@ def uids(pool: Pool) -> dict[str, str]:
     return {kind: child["metadata"]["uid"] for kind, child in found.items() if child}
 
 
+def whole(pool: Pool) -> Pool:
+    """Create a pool and wait for all that it makes: a pod may be ready before the last child is there."""
+    pool.create().wait("to be whole", lambda pool: pool.ready() == 1 and len(uids(pool)) == len(CHILDREN))
+    return pool
+
+
 def test_deleted_children_are_made_again_as_they_were(new_pool: NewPool, pods: FakePods) -> None:
     pool = new_pool("deleted")
     pods.load(pool.namespace, pool.name).requests = FULL
@@ -50,8 +56,7 @@ def test_deleted_children_are_made_again_as_they_were(new_pool: NewPool, pods: F
 
 
 def test_edited_children_are_put_right_by_one_write_each(new_pool: NewPool) -> None:
-    pool = new_pool("edited").create()
-    pool.wait("to be whole", lambda pool: pool.ready() == 1 and len(uids(pool)) == len(CHILDREN))
+    pool = whole(new_pool("edited"))
     before = {kind: pool.api.get(pool.child(kind)) for kind in CHILDREN}
     identity, audit = uids(pool), Audit()
     for kind, edit in EDITS.items():
@@ -70,8 +75,7 @@ def test_edited_children_are_put_right_by_one_write_each(new_pool: NewPool) -> N
 
 
 def test_a_service_whose_port_got_another_number_is_made_anew(new_pool: NewPool) -> None:
-    pool = new_pool("renumbered").create()
-    pool.wait_for_replicas(1)
+    pool = whole(new_pool("renumbered"))
     service = pool.child("Service")
     before, identity, audit = pool.api.get(service), uids(pool), Audit()
     renumbered = {**_ports(before)[0], "port": 8080}
