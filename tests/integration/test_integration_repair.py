@@ -149,7 +149,7 @@ def test_what_an_operator_killed_in_mid_change_had_decided_is_done_by_the_next_o
         pool.wait_for_condition("Stalled", "False", "Progressing")
         operator.wait_for_ticks(4)
     assert [after.replicas for _, after in changes_of(versions)] == [3]
-    assert [reason for reason, _ in pool.events()].count("ScaledUp") == 1
+    assert len([words for reason, words in pool.events() if reason == "ScaledUp"]) == 1, pool.events()
     assert first < pool.pod_names()
 
 

@@ -47,6 +47,13 @@ def test_load_over_the_target_raises_replicas_with_an_event_that_says_why() -> N
     assert outcome.metrics_available == ConditionFact("True", "Fresh", "the ready pods have fresh metrics")
 
 
+def test_the_first_replicas_of_a_pool_are_no_change_whenever_they_are_seen() -> None:
+    outcome = stage(0).tick()
+    assert outcome.desired_replicas == 1
+    assert outcome.decision.replicas.previous == 0
+    assert outcome.event is None
+
+
 def test_batch_size_rises_first_and_the_event_tells_of_it() -> None:
     spec = scaling(targets={"latencySeconds": 5})
     world = stage(1, spec, running=1, limit=2)

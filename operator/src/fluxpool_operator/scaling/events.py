@@ -15,7 +15,7 @@ def last_change(decision: Decision, before: Outcome | None) -> EventFact | None:
 
 
 def _changes(decision: Decision, before: Decision | None) -> Iterator[tuple[str, str]]:
-    """Reason and words of each number that changes."""
+    """Reason and words of each number that changes; a pool that has no replicas yet begins, which is no change."""
     yield from _change("replicas", decision.replicas, before.replicas if before else None, ("ScaledUp", "ScaledDown"))
     names = ("BatchSizeRaised", "BatchSizeLowered")
     yield from _change("batch size", decision.batch_size, before.batch_size if before else None, names)
@@ -23,7 +23,7 @@ def _changes(decision: Decision, before: Decision | None) -> Iterator[tuple[str,
 
 def _change(noun: str, verdict: Verdict, before: Verdict | None, reasons: tuple[str, str]) -> Iterator[tuple[str, str]]:
     up, down = reasons
-    if verdict.changed:
+    if verdict.changed and verdict.previous:
         reason = up if verdict.desired > verdict.previous else down
         yield reason, f"{noun} {verdict.previous} -> {verdict.desired}: {verdict.reason}"
     elif verdict.mode is Mode.RECOMMEND and verdict.recommended != (before.recommended if before else None):
