@@ -28,7 +28,7 @@ class Denoised:
 
 @dataclass(frozen=True, slots=True)
 class MixedSteps:
-    """Denoising eight images of the smallest size; both sides use the same transformer in the same form."""
+    """Denoising eight images of the smallest size; both sides use the same weights in the same form."""
 
     precision: Precision
     launch: Launch

@@ -14,6 +14,7 @@ from comparison import Comparison, load
 from diffusers import FluxTransformer2DModel
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
+from fluxpool_inference.ipc.messages import StepDone
 from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer, modulated, stock
 
 
@@ -153,6 +154,37 @@ def test_a_row_keeps_what_it_says_and_nothing_of_its_neighbours(model: Compariso
     for number in numbers:
         values = bench.loop._images[number].trajectory.ahead.values
         assert values.untyped_storage().nbytes() == values.nbytes == model.model.modulation_bytes
+
+
+@pytest.mark.parametrize("survivors", [0, 1])
+def test_memory_that_runs_out_while_steps_are_computed_ahead_changes_no_image(
+    model: Comparison, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    """The first rows of a computation get theirs, the next does not; then each row is run again by itself."""
+    true_clone, true_modulations, left = torch.Tensor.clone, ModulatedTransformer.modulations, [-1]
+
+    def modulations(self: ModulatedTransformer, timesteps: torch.Tensor, *rest: Any) -> torch.Tensor:
+        if len(timesteps) == 2 * STEPS_AHEAD and left == [-1] and bench.all(StepDone):
+            left[0] = survivors
+        return true_modulations(self, timesteps, *rest)
+
+    def clone(tensor: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        if tensor.dim() == 2 and len(tensor) == STEPS_AHEAD and left[0] >= 0:
+            left[0] -= 1
+            if left[0] == -1:
+                left[0] = -2
+                raise torch.OutOfMemoryError
+        return true_clone(tensor, *rest, **more)
+
+    monkeypatch.setattr(ModulatedTransformer, "modulations", modulations)
+    monkeypatch.setattr(torch.Tensor, "clone", clone)
+    bench, recorder = model.bench()
+    for seed in range(2):
+        bench.submit(image(seed=seed, steps=8))
+    bench.finish()
+    assert left == [-2], "it did run out"
+    assert len(recorder.made) == 2
+    model.assert_equal(recorder.made)
 
 
 def test_a_model_whose_blocks_are_elsewhere_is_the_stock_one(dev_model: Path) -> None:

@@ -48,7 +48,7 @@ class RowLimits:
         return max(1, rows)
 
     def keeps(self, buckets: Iterable[Bucket]) -> None:
-        """Rows of these buckets are in flight, each with latents and embeddings on the device."""
+        """Rows of these buckets are in flight, each with what `Memory.image_bytes` says on the device."""
         if self._memory is not None:
             self.in_flight_bytes = sum(map(self._memory.image_bytes, buckets))
 

@@ -27,7 +27,7 @@ from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTr
 from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
 
 _PLACES = 8
-"""Sizes whose rotary embeddings are kept: 5 MB each at 1024x1024."""
+"""Sizes whose rotary embeddings are kept: 5 MB each at 1024x1024, of what `scheduling.memory` reserves."""
 
 
 class NonFiniteError(Exception):
@@ -252,8 +252,8 @@ def _modulations(modulator: ModulatedTransformer, rows: Sequence[Trajectory]) ->
             torch.cat([row.conditioning.pooled.expand(len(timesteps), -1) for row, timesteps in due]),
         )
         for (row, _), own in zip(due, torch.split(values, steps), strict=True):
-            row.ahead.first = row.index
-            row.ahead.values = own.clone()  # a view would keep those of all rows for as long as this row is in flight
+            # Copies: a view would keep those of all rows. Made before anything changes, for memory may run out here.
+            row.ahead.first, row.ahead.values = row.index, own.clone()
     return torch.cat([row.ahead.at(row.index) for row in rows])
 
 

@@ -24,7 +24,7 @@ from fluxpool_inference.outcomes import StartError, StartFailure
 CONVERTED = re.compile(r"(single_)?transformer_blocks\.\d+\..*")
 """Names of the linear layers that are converted, whatever the form."""
 MODULATION = re.compile(r"(single_)?transformer_blocks\.\d+\.norm\w*\.linear\.weight")
-"""Names of the weights, among those of `CONVERTED`, that see one token per image."""
+"""Names of the weights, among those of `CONVERTED`, that see a token or a few per image."""
 _FP8_CAPABILITY = (8, 9)
 _INT8_CAPABILITY = (8, 0)
 
