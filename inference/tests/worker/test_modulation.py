@@ -116,27 +116,21 @@ def test_both_rows_of_true_cfg_have_their_own(model: Comparison, asked: list[int
     assert asked == [8, 4]
 
 
-def test_whoever_joins_has_others_computed_along_that_have_less_than_they_may(
-    model: Comparison, asked: list[int]
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [(9, 2, [4, 4 + 2, 4]), (4, 4, [4, 4])],
+    ids=["who has less than it may is computed along", "who has all that is left is not computed again"],
+)
+def test_whoever_joins_after_a_step_has_others_computed_along_as_they_need(
+    model: Comparison, asked: list[int], first: int, second: int, wanted: list[int]
 ) -> None:
     bench, recorder = model.bench()
-    bench.submit(image(seed=1, steps=9))
+    bench.submit(image(seed=1, steps=first))
     while asked != [4]:
         bench.turn()
-    bench.submit(image(seed=2, steps=2))
+    bench.submit(image(seed=2, steps=second))
     bench.finish()
-    assert asked == [4, 4 + 2, 4], "steps 2 to 5 of the first with all of the second, then 6 to 9"
-    model.assert_equal(recorder.made)
-
-
-def test_who_has_all_that_is_left_is_not_computed_again(model: Comparison, asked: list[int]) -> None:
-    bench, recorder = model.bench()
-    bench.submit(image(seed=1, steps=4))
-    while asked != [4]:
-        bench.turn()
-    bench.submit(image(seed=2, steps=4))
-    bench.finish()
-    assert asked == [4, 4]
+    assert asked == wanted
     model.assert_equal(recorder.made)
 
 
