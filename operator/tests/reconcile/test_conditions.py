@@ -258,12 +258,31 @@ def test_the_autoscalers_event_is_sent_once_with_the_number_it_tells_of() -> Non
     assert cluster.step(seconds=60).events == ()
 
 
+def test_a_batch_size_that_changes_alone_is_an_event() -> None:
+    cluster = serving(1)
+    cluster.outcome = outcome(1, 2)
+    assert cluster.step().events == (), "where the pool starts is no change"
+    word = EventFact("Normal", "BatchSizeRaised", "batch size 2 -> 8")
+    cluster.outcome = outcome(1, 8, event=word)
+    assert [event.reason for event in cluster.step().events] == [word.reason]
+
+
 def test_the_first_number_of_a_new_pool_is_no_change_even_if_the_autoscaler_looked_before_there_was_a_deployment() -> (
     None
 ):
-    cluster = FakeCluster(outcome=outcome(1, event=EventFact("Normal", "ScaledUp", "replicas 0 -> 1")))
+    cluster = FakeCluster(outcome=outcome(1, 8, event=EventFact("Normal", "ScaledUp", "replicas 0 -> 1")))
     plan = cluster.step()
     assert cluster.status["desired"]["replicas"] == 1
+    assert plan.events == ()
+
+
+def test_an_old_event_is_not_sent_again_when_status_is_lost() -> None:
+    cluster = serving(1)
+    cluster.outcome = outcome(3, 8, event=EventFact("Normal", "ScaledUp", "1 to 3"))
+    cluster.settle()
+    cluster.pool["status"] = {}
+    plan = cluster.step(seconds=60)
+    assert cluster.status["desired"] == {"replicas": 3, "batchSize": 8}
     assert plan.events == ()
 
 
