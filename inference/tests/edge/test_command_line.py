@@ -267,6 +267,8 @@ def test_the_help_has_every_option_with_its_variable_and_default(capsys: pytest.
     assert "(default: png,jpeg,webp)" in text
     assert "(default: 1024x1024)" in text
     assert "(default: 30)" in text
+    assert "--max-queue-seconds SECONDS" in text
+    assert "--knee-gain SHARE" in text
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
