@@ -1,6 +1,7 @@
-"""What only a real API server can tell: run by `fluxpool-cluster run -- pytest -m cluster` (see docs of the cluster).
+"""What only a real API server can tell. No pod has to run, so the control plane alone is enough.
 
-No pod has to run, so the control plane alone is enough.
+make cluster-up
+cd operator && ../tools/cluster/run .venv/bin/python -m pytest -m cluster
 """
 
 import json

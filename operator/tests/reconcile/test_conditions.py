@@ -1,6 +1,5 @@
 """Timelines of conditions and status writes."""
 
-
 import pytest
 from api.pools import body
 from reconcile.fake_cluster import FakeCluster, serving
