@@ -1,7 +1,6 @@
 """What only a real API server can tell. No pod has to run, so the control plane alone is enough.
 
-make cluster-up
-cd operator && ../tools/cluster/run .venv/bin/python -m pytest -m cluster
+Run by `make test-cluster`, or after `make cluster-up` by `../tools/cluster/run .venv/bin/python -m pytest -m cluster`.
 """
 
 import json
