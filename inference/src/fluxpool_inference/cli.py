@@ -110,7 +110,7 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> N
     if field.annotation in {bool, bool | None}:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
-        parser.add_argument(flag, default=argparse.SUPPRESS, metavar=_metavar(field), help=text)
+        parser.add_argument(flag, default=argparse.SUPPRESS, metavar=_metavar(name, field), help=text)
 
 
 def _default_text(field: FieldInfo) -> str:
@@ -120,12 +120,14 @@ def _default_text(field: FieldInfo) -> str:
     return f" (default: {','.join(default) if isinstance(default, tuple) else default})"
 
 
-def _metavar(field: FieldInfo) -> str:
+def _metavar(name: str, field: FieldInfo) -> str:
     alternatives = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     if alternatives and all(isinstance(choice, str) for choice in alternatives):
         return "|".join(alternatives)
     kind = alternatives[0] if alternatives else field.annotation
-    return "N" if kind is int else "SECONDS" if kind is float else "VALUE"
+    if kind is float:
+        return "SECONDS" if name.endswith("_seconds") else "SHARE"
+    return "N" if kind is int else "VALUE"
 
 
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:

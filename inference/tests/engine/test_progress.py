@@ -48,6 +48,16 @@ class Desk:
         for message in messages:
             self.progress.hear(message, descriptor)  # type: ignore[arg-type]
 
+    def say_everything(self, entry: Entry) -> None:
+        """Each word that a worker has of an image, 1.4 s of work in all."""
+        self.say(
+            Started(entry.number, 100.0),
+            Encoded(entry.number, BUCKET, True, 0.1),
+            StepDone((entry.number,), BUCKET, ALONE, 1.0, None),
+            Failed(entry.number, "too late"),
+        )
+        self.finish(entry)
+
     def finish(self, entry: Entry, size: int = 64 * 64 * 3) -> None:
         done = Finished(entry.number, BUCKET, 0.1, 0.2, 0.3, 4)
         self.say(done, descriptor=share(memoryview(bytes(size))))
@@ -104,13 +114,7 @@ async def test_words_about_images_that_are_gone_count_as_work_and_change_nothing
     gone = desk.admit()
     desk.ledger.remove(gone)
     files = open_files()
-    desk.say(
-        Started(gone.number, 100.0),
-        Encoded(gone.number, BUCKET, True, 0.1),
-        StepDone((gone.number,), BUCKET, ALONE, 1.0, None),
-        Failed(gone.number, "too late"),
-    )
-    desk.finish(gone)
+    desk.say_everything(gone)
     assert open_files() == files
     assert sum(desk.facts.busy_seconds) == pytest.approx(1.4)
     assert (desk.facts.waits, desk.facts.failures, desk.facts.finishes) == ([], [], [])
@@ -122,13 +126,7 @@ async def test_words_of_the_worker_that_an_image_was_moved_from_change_nothing(d
     desk.ledger.move(moved, 1)
     assert (moved.started, moved.stage) == (False, Stage.QUEUE), "the other begins anew"
     files = open_files()
-    desk.say(
-        Started(moved.number, 100.0),
-        Encoded(moved.number, BUCKET, True, 0.1),
-        StepDone((moved.number,), BUCKET, ALONE, 1.0, None),
-        Failed(moved.number, "not mine"),
-    )
-    desk.finish(moved)
+    desk.say_everything(moved)
     assert open_files() == files
     assert (moved.stage, moved.image, desk.facts.failures) == (Stage.QUEUE, None, [])
     assert [list(desk.ledger.of(worker)) for worker in (0, 1)] == [[], [moved]]

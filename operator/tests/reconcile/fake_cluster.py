@@ -2,7 +2,7 @@
 
 Server-side apply is imitated in what the reconciler looks at: `managedFields` records the paths that were applied, a
 field that somebody else edits leaves the operator's record, and quantities are rewritten, so that values never compare.
-`test_on_real_apiserver.py` shows that the real one agrees.
+`test_children_on_real_apiserver.py` shows that the real one agrees.
 """
 
 import copy
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.pools import UID, body
+from reconcile.outcomes import outcome
 
 from fluxpool_operator.api import FluxPool, Status, read
 from fluxpool_operator.reconcile import Plan, reconcile
@@ -197,6 +198,13 @@ class FakeCluster:
     @property
     def image(self) -> str:
         return str(self.children["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def serving(replicas: int = 1) -> FakeCluster:
+    """A pool with so many ready pods, with which the autoscaler is content."""
+    cluster = FakeCluster(outcome=outcome(replicas)).settle()
+    cluster.start_pods(replicas)
+    return cluster.settle()
 
 
 # ---- the API server's books -----------------------------------------------------------------------------------------

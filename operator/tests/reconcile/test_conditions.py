@@ -1,23 +1,15 @@
-"""Timelines of conditions, status writes and events."""
-
-from typing import Any
+"""Timelines of conditions and status writes."""
 
 import pytest
 from api.pools import body
-from reconcile.fake_cluster import FakeCluster
+from reconcile.fake_cluster import FakeCluster, serving
 from reconcile.outcomes import outcome
 
 from fluxpool_autoscaler import ColdStart
-from fluxpool_operator.scaling.outcome import ConditionFact, EventFact
+from fluxpool_operator.scaling.outcome import ConditionFact
 from fluxpool_operator.world import Terminated
 
 ALL = ["Ready", "Reconciling", "Stalled", "ScalingActive", "MetricsAvailable"]
-
-
-def serving(replicas: int = 1) -> FakeCluster:
-    cluster = FakeCluster(outcome=outcome(replicas)).settle()
-    cluster.start_pods(replicas)
-    return cluster.settle()
 
 
 # ---- Ready and Reconciling ------------------------------------------------------------------------------------------
@@ -235,7 +227,7 @@ def test_cold_start_is_shown_in_whole_seconds_rounded_up_and_outlives_a_restart(
     assert cluster.status["coldStart"] == shown
 
 
-# ---- Recommend and events -------------------------------------------------------------------------------------------
+# ---- Recommend, and the plan in words -------------------------------------------------------------------------------
 
 
 def test_recommend_changes_status_and_nothing_else() -> None:
@@ -246,54 +238,6 @@ def test_recommend_changes_status_and_nothing_else() -> None:
     assert cluster.status["recommended"] == {"replicas": 4, "batchSize": 2}
     assert cluster.status["desired"]["replicas"] == 2
     assert plan.applies == ()
-
-
-def test_the_autoscalers_event_is_sent_once_with_the_number_it_tells_of() -> None:
-    cluster = serving(1)
-    word = EventFact("Normal", "ScaledUp", "1 to 3 replicas: queue depth 12, target 4")
-    cluster.outcome = outcome(3, event=word)
-    plan = cluster.step()
-    assert [(e.type, e.reason, e.message) for e in plan.events] == [(word.type, word.reason, word.message)]
-    assert [item.why for item in plan.applies] == ["replicas 1 -> 3"]
-    assert cluster.step(seconds=60).events == ()
-
-
-def test_the_first_number_of_a_new_pool_is_no_change_even_if_the_autoscaler_looked_before_there_was_a_deployment() -> (
-    None
-):
-    cluster = FakeCluster(outcome=outcome(1, event=EventFact("Normal", "ScaledUp", "replicas 0 -> 1")))
-    plan = cluster.step()
-    assert cluster.status["desired"]["replicas"] == 1
-    assert plan.events == ()
-
-
-def test_an_old_event_is_not_sent_when_the_user_moves_a_bound() -> None:
-    cluster = serving(1)
-    cluster.outcome = outcome(2, event=EventFact("Normal", "ScaledUp", "1 to 2"))
-    cluster.settle()
-    cluster.change_spec(scaling={"minReplicas": 3, "maxReplicas": 4})
-    plan = cluster.step(seconds=60)
-    assert plan.desired_replicas == 3
-    assert plan.events == ()
-
-
-@pytest.mark.parametrize(
-    ("kind", "field"), [("ScalingActive", "scaling_active"), ("MetricsAvailable", "metrics_available")]
-)
-def test_each_turn_of_an_autoscaler_condition_is_one_event(kind: str, field: str) -> None:
-    cluster = serving(1)
-    bad: dict[str, Any] = {field: ConditionFact("False", "Unauthorized", "401 from Prometheus")}
-    cluster.outcome = outcome(1, **bad)
-    assert [(e.type, e.reason) for e in cluster.step(seconds=60).events] == [("Warning", "Unauthorized")]
-    assert cluster.step(seconds=60).events == ()
-    cluster.outcome = outcome(1)
-    assert [(e.type, e.reason) for e in cluster.step(seconds=60).events] == [("Normal", kind)]
-
-
-def test_an_unknown_condition_is_no_event() -> None:
-    cluster = serving(1)
-    cluster.outcome = outcome(1, metrics_available=ConditionFact("Unknown", "NoReadyPods", "m"))
-    assert cluster.step(seconds=60).events == ()
 
 
 def test_the_plan_tells_its_reasons_in_words() -> None:

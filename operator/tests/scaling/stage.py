@@ -19,6 +19,8 @@ from fluxpool_operator.world import PodView
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 URL = "http://prometheus.test:9090"
 Reply = httpx.Response | Exception
+QUICK = {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 10}}}
+"""Changes of `scaling` after which a pool shrinks within a few ticks."""
 
 
 def pod(name: str, *, ready: bool = True, **changes: Any) -> PodView:
@@ -134,3 +136,21 @@ class Stage:
             for sample in gauges.samples({**pool, contract.METRIC_LABEL_POD_UID: uid}, now)
         ]
         return vector(*samples, at=now)
+
+
+def scaling(**changes: Any) -> dict[str, Any]:
+    """A spec of one to four replicas, with these changes of its `scaling`."""
+    return {"scaling": {"minReplicas": 1, "maxReplicas": 4, **changes}}
+
+
+def stage(count: int, spec: dict[str, Any] | None = None, **gauges: Any) -> Stage:
+    """`count` ready pods of a pool, all with these gauges."""
+    made = Stage(spec=spec or scaling())
+    made.serve(count, **gauges)
+    return made
+
+
+def conditions(outcome: Outcome) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Status and reason of `ScalingActive`, and of `MetricsAvailable`."""
+    active, metrics = outcome.scaling_active, outcome.metrics_available
+    return (active.status, active.reason), (metrics.status, metrics.reason)

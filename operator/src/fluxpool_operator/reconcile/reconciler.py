@@ -129,9 +129,13 @@ def _events(facts: Facts, before: Status, after: Status) -> Iterator[PlannedEven
 def _takes_effect(outcome: Outcome, before: Status, after: Status) -> bool:
     """Whether this write changes a number by the autoscaler's word, not by the user's bounds, nor from nothing."""
     old, new = before.desired or Numbers(), after.desired or Numbers()
-    replicas = old.replicas is not None and old.replicas != new.replicas == outcome.desired_replicas
-    batch_size = old.batch_size != new.batch_size == outcome.desired_batch_size
+    replicas = _follows(old.replicas, new.replicas, outcome.desired_replicas)
+    batch_size = _follows(old.batch_size, new.batch_size, outcome.desired_batch_size)
     return replicas or batch_size or before.recommended != after.recommended
+
+
+def _follows(old: int | None, new: int | None, word: int | None) -> bool:
+    return old is not None and old != new == word
 
 
 def _turn(
