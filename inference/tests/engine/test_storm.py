@@ -49,7 +49,9 @@ class Client:
             async with asyncio.timeout(patience):
                 made = await ticket.result()
         except TimeoutError:
-            return "cancelled"
+            # What fails in the very moment in which it is given up has failed.
+            (end,) = await asyncio.gather(ticket.result(), return_exceptions=True)
+            return "failed" if isinstance(end, RequestFailed) else "cancelled"
         except RequestFailed:
             return "failed"
         with made:

@@ -89,20 +89,23 @@ async def serving(model: Path) -> AsyncIterator[tuple[Engine, str]]:
 class Crowd:
     """Clients who ask for one image after another; some ask for nonsense, and some hang up."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._chance = random.Random(1)
         self.outcomes: Counter[int | str] = Counter()
 
     async def ask(self, requests: int) -> None:
         left = iter(range(requests))
-        await asyncio.gather(*(self._client(left) for _ in range(CLIENTS)))
+        no_idle = httpx.Limits(max_keepalive_connections=0)
+        # Closed before anyone looks what is held: whoever hangs up while connecting leaves httpx with a connection.
+        async with httpx.AsyncClient(base_url=self._url, timeout=120, limits=no_idle) as http:
+            await asyncio.gather(*(self._client(http, left) for _ in range(CLIENTS)))
 
-    async def _client(self, left: Iterator[int]) -> None:
+    async def _client(self, http: httpx.AsyncClient, left: Iterator[int]) -> None:
         for _ in left:
-            self.outcomes[await self._one()] += 1
+            self.outcomes[await self._one(http)] += 1
 
-    async def _one(self) -> int | str:
+    async def _one(self, http: httpx.AsyncClient) -> int | str:
         chance = self._chance
         body = {
             "prompt": f"a tree of {chance.randrange(1000)} leaves",
@@ -112,7 +115,7 @@ class Crowd:
         }
         try:
             async with asyncio.timeout(chance.uniform(0.0, 0.05) if chance.random() < 0.05 else None):
-                return (await self._http.post("/v1/images/generations", json=body)).status_code
+                return (await http.post("/v1/images/generations", json=body)).status_code
         except TimeoutError:
             return "hung up"
 
@@ -137,11 +140,10 @@ def assert_everything_adds_up(metrics: str) -> None:
 
 
 async def many(model: Path, requests: int) -> None:
-    no_idle = httpx.Limits(max_keepalive_connections=0)
-    async with serving(model) as (engine, url), httpx.AsyncClient(base_url=url, timeout=120, limits=no_idle) as http:
+    async with serving(model) as (engine, url), httpx.AsyncClient(base_url=url) as http:
         (worker,) = engine.status().workers
         assert worker.pid is not None
-        crowd = Crowd(http)
+        crowd = Crowd(url)
         changing = asyncio.create_task(batch_sizes(engine))
         await crowd.ask(EARLY)
         await until(lambda: engine.status().running + engine.status().waiting == 0)

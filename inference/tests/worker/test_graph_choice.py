@@ -9,6 +9,7 @@ from bench import VirtualTime
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, StepCurve, TransformerShape
 from fluxpool_inference.worker.graph_choice import GraphChoice, GraphLossError, with_graphs
+from fluxpool_inference.worker.trial import STEPS
 from fluxpool_inference.worker.warm_up import WarmUp
 
 Seconds = Callable[[int], float]
@@ -27,6 +28,7 @@ class Device:
         self.eager_rows_held = 8
         self.recoveries = 0
         self.lost = False
+        self.first_step_more = 0.0
         self._mode = "choose"
 
     # ---- as `Graphs`
@@ -61,6 +63,16 @@ class Device:
         self.time.seconds += 1000  # preparing a step is no part of its time
         return lambda: self._step(rows)
 
+    def steps(self, rows: int) -> Callable[[], None]:
+        step = self.step(rows)
+
+        def run() -> None:
+            self.time.seconds += self.first_step_more
+            for _ in range(STEPS):
+                step()
+
+        return run
+
     def recover(self) -> bool:
         self.recoveries += 1
         return not self.lost
@@ -78,7 +90,7 @@ class Device:
         self.time.seconds += self.replayed_seconds(captured or 0) if replays else self.eager_seconds(rows)
 
     def choice(self) -> GraphChoice:
-        return GraphChoice(self, self.step, self.recover, self.time.clock())
+        return GraphChoice(self, self, self.recover, self.time.clock())
 
 
 def launches(rows: int) -> float:
@@ -125,15 +137,20 @@ def test_a_gain_below_three_percent_is_not_worth_a_graph(share: float, kept: boo
     assert device.graphs == ({1: 1} if kept else {})
 
 
-def test_one_slow_run_is_no_verdict() -> None:
-    slow = iter([9.0, 9.0, 9.0, 9.0])
-    device = Device(lambda rows: 1.0, lambda captured: next(slow, 0.5))
-    device.eager_seconds = lambda rows: 1.0
+@pytest.mark.parametrize(("slow_runs", "kept"), [(2, True), (3, False)])
+def test_few_slow_runs_are_no_verdict(slow_runs: int, kept: bool) -> None:
+    capture_and_first = 2
+    slow = iter([0.1] * (capture_and_first + slow_runs * STEPS))
+    device = Device(lambda rows: 0.01, lambda captured: next(slow, 0.005))
     (only,) = device.choice().settle(1)
-    assert not only.kept, "four of six are slow"
-    slow = iter([9.0, 9.0])
+    assert only.kept is kept, "by the median of five"
+
+
+def test_steps_bear_their_share_of_what_an_image_s_first_step_does_for_the_others() -> None:
+    device = Device(lambda rows: 1.0, lambda captured: 0.5)
+    device.first_step_more = 2.0
     (only,) = device.choice().settle(1)
-    assert only.kept
+    assert (only.eager_seconds, only.replay_seconds) == (1.5, 1.0)
 
 
 def test_no_more_rows_are_captured_than_steps_have() -> None:

@@ -14,8 +14,10 @@ from comparison import Comparison, load
 from diffusers import FluxTransformer2DModel
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
+from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.ipc.messages import StepDone
 from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer, modulated, stock
+from fluxpool_inference.worker.trial import Trial
 
 
 @pytest.fixture(params=["dev", "schnell"])
@@ -132,6 +134,11 @@ def test_whoever_joins_after_a_step_has_others_computed_along_as_they_need(
     bench.finish()
     assert asked == wanted
     model.assert_equal(recorder.made)
+
+
+def test_warm_up_times_steps_with_one_computation_for_all_of_them(model: Comparison, asked: list[int]) -> None:
+    Trial(model.model, EngineConfig("m", default_width=64, default_height=64)).steps(2)()
+    assert asked == [2 * STEPS_AHEAD]
 
 
 def test_a_reproducible_image_is_computed_step_by_step(model: Comparison, asked: list[int]) -> None:

@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 from bench import TEXT_TOKENS, VirtualTime
-from fake_model import FakeModel
+from fake_model import FakeModel, Path
 
 from fluxpool_inference.configuration import EngineConfig, Pace
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, TransformerShape
+from fluxpool_inference.worker.trial import STEPS
 from fluxpool_inference.worker.warm_up import WarmUp, warm_up
+
+EACH_ONCE = [rows for rows in (1, 2, 4, 8) for _ in range(1 + STEPS)]
+"""Rows of steps: one for kernels and memory, and one image's that are timed."""
 
 
 def config(**options: object) -> EngineConfig:
@@ -124,7 +128,24 @@ def test_the_first_run_of_each_stage_does_not_count(time: VirtualTime, model: Fa
 def test_slow_stages_run_fewer_times(time: VirtualTime, model: FakeModel) -> None:
     model.fixed_seconds = 30.0
     measured(time, model)
-    assert len(model.steps) == 2 * 4, "once that does not count and once that does, for each number of rows"
+    assert [len(step) for step in model.steps] == EACH_ONCE
+
+
+def test_steps_bear_their_share_of_what_an_image_s_first_step_does_for_the_others(
+    time: VirtualTime, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_step = model.step
+
+    def step(bucket: Bucket, images: Sequence[Path]) -> None:
+        time.seconds += 2.0 * len(images) if images[0].index == 0 else 0.0
+        true_step(bucket, images)
+
+    monkeypatch.setattr(model, "step", step)
+    calibration = measured(time, model).calibration
+    assert calibration.step.fixed_seconds == pytest.approx(0.4)
+    assert calibration.step.per_row_seconds == pytest.approx(0.1 + 2.0 / 4)
+    again = measured(time, model, calibration).calibration
+    assert again.step.per_row_seconds == pytest.approx(calibration.step.per_row_seconds)
 
 
 # ---- what an earlier server measured
@@ -138,7 +159,7 @@ def test_what_was_measured_before_is_kept_if_one_run_of_each_confirms_it(time: V
     assert found.step.fixed_seconds == pytest.approx(before.step.fixed_seconds)
     assert found.step.per_row_seconds == pytest.approx(before.step.per_row_seconds)
     assert (found.encode_seconds, found.decode_seconds) == (before.encode_seconds, before.decode_seconds)
-    assert [len(step) for step in model.steps] == [1, 1, 2, 2, 4, 4, 8, 8], "once for kernels and memory, once timed"
+    assert [len(step) for step in model.steps] == EACH_ONCE
 
 
 def test_what_is_not_confirmed_is_measured_anew_and_only_that(time: VirtualTime, model: FakeModel) -> None:
@@ -148,7 +169,7 @@ def test_what_is_not_confirmed_is_measured_anew_and_only_that(time: VirtualTime,
     found = measured(time, model, before).calibration
     assert (found.step.fixed_seconds, found.step.per_row_seconds) == pytest.approx((0.2, 0.02))
     assert (found.encode_seconds, found.decode_seconds) == (before.encode_seconds, before.decode_seconds)
-    assert sum(len(step) == 1 for step in model.steps) > 2
+    assert len(model.steps) > len(EACH_ONCE)
 
 
 @pytest.mark.parametrize("other", ["size", "model"])

@@ -16,12 +16,12 @@ from typing import Final, Protocol
 from fluxpool_inference.scheduling.costs import KNEE_GAIN, WARM_ROWS, StepCurve
 from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.pacing import Clock
+from fluxpool_inference.worker.trial import STEPS
 from fluxpool_inference.worker.warm_up import WarmUp
 
 FASTER: Final = 0.97
 """At most this share of the time without is worth a graph."""
 
-_LEAST_PAIRS = 3
 _PAIRS = 5
 _ENOUGH_SECONDS = 2.0
 
@@ -37,6 +37,13 @@ class Replayable(Protocol):
     def drop(self, captured_rows: int) -> None: ...  # noqa: D102
 
 
+class Steps(Protocol):
+    """What is asked of `trial.Trial`; see there."""
+
+    def step(self, rows: int) -> Callable[[], None]: ...  # noqa: D102
+    def steps(self, rows: int) -> Callable[[], None]: ...  # noqa: D102
+
+
 class GraphLossError(Exception):
     """The device does not work any more after an attempt that failed."""
 
@@ -46,16 +53,14 @@ class GraphChoice:
 
     Args:
         graphs: Of the model that steps.
-        step: A step over so many rows, ready to run.
+        trial: To step.
         recover: Makes room on the device after an error; False if it is lost.
         clock: To time by.
     """
 
-    def __init__(
-        self, graphs: Replayable, step: Callable[[int], Callable[[], None]], recover: Callable[[], bool], clock: Clock
-    ) -> None:
+    def __init__(self, graphs: Replayable, trial: Steps, recover: Callable[[], bool], clock: Clock) -> None:
         self._graphs = graphs
-        self._step = step
+        self._trial = trial
         self._recover = recover
         self._clock = clock
 
@@ -87,7 +92,7 @@ class GraphChoice:
     def _measure(self, captured_rows: int, candidates: Iterable[int], found: list[GraphTiming]) -> None:
         """Add to `found`, down to the first number of rows that is not worth it."""
         with self._graphs.capturing():
-            self._step(captured_rows)()
+            self._trial.step(captured_rows)()
         for rows in candidates:
             found.append(self._compare(rows, captured_rows))
             if not found[-1].kept:
@@ -107,23 +112,25 @@ class GraphChoice:
         return problem
 
     def _compare(self, rows: int, captured_rows: int) -> GraphTiming:
+        # The first of each may load a kernel.
+        with self._graphs.eagerly():
+            self._trial.step(rows)()
+        self._trial.step(rows)()
         eager: list[float] = []
         replayed: list[float] = []
-        for pair in range(_PAIRS + 1):
-            if pair > _LEAST_PAIRS and sum(eager) + sum(replayed) > _ENOUGH_SECONDS:
-                break
+        while len(eager) < _PAIRS and STEPS * sum(eager + replayed) < _ENOUGH_SECONDS:
             with self._graphs.eagerly():
                 eager.append(self._seconds(rows))
             replayed.append(self._seconds(rows))
-        # The first of each may load a kernel.
-        before, after = statistics.median(eager[1:]), statistics.median(replayed[1:])
+        before, after = statistics.median(eager), statistics.median(replayed)
         return GraphTiming(rows, captured_rows, before, after, kept=after <= FASTER * before)
 
     def _seconds(self, rows: int) -> float:
-        step = self._step(rows)
+        """Of one step, with its share of what is computed ahead, which no graph replays."""
+        steps = self._trial.steps(rows)
         began = self._clock.now()
-        step()
-        return self._clock.now() - began
+        steps()
+        return (self._clock.now() - began) / STEPS
 
 
 def with_graphs(warm: WarmUp, choice: GraphChoice, batch_size_max: int, knee_gain: float = KNEE_GAIN) -> WarmUp:

@@ -102,7 +102,7 @@ def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge
     trial = Trial(model, config)
     held = None if gauge is None else memory.measure(trial, config, gauge, warm, model)
     if model.graphs is not None:
-        choice = GraphChoice(model.graphs, trial.step, model.recover, Clock())
+        choice = GraphChoice(model.graphs, trial, model.recover, Clock())
         warm = with_graphs(warm, choice, config.batch_size_max, config.knee_gain)
     if gauge is None or held is None:
         return warm

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -11,6 +11,9 @@ from fluxpool_inference.worker.denoiser import Denoiser
 
 if TYPE_CHECKING:
     from fluxpool_inference.worker.trajectory import Conditioning, Trajectory
+
+STEPS: Final = 4
+"""Of each image: as many as `flux` computes modulations for at once, so that all of them bear their share of that."""
 
 _PROMPT = "a photograph of a lighthouse at dawn"
 
@@ -21,7 +24,7 @@ class Trial:
     def __init__(self, model: Denoiser, config: EngineConfig) -> None:
         self.bucket = Bucket.of_size(config.default_width, config.default_height, model.info.max_sequence_length)
         self._model = model
-        self._request = ImageRequest(_PROMPT, config.default_width, config.default_height, 1, guidance=None, seed=0)
+        self._request = ImageRequest(_PROMPT, config.default_width, config.default_height, STEPS, guidance=None, seed=0)
         (self._conditioning,) = self.encoding(1)()
 
     def encoding(self, prompts: int) -> "Callable[[], Sequence[Conditioning]]":
@@ -29,12 +32,22 @@ class Trial:
         return partial(self._model.encode, [_PROMPT] * prompts, self.bucket.text_tokens)
 
     def image(self) -> "Trajectory":
-        """One image before its first step, of one."""
+        """One image before its first step."""
         return self._model.begin(self._request, self.bucket, self._conditioning)
 
     def step(self, rows: int) -> Callable[[], None]:
-        """A step over so many images."""
+        """A step over so many images: their first, and if it runs again, their next."""
         return partial(self._model.step, self.bucket, [self.image() for _ in range(rows)])
+
+    def steps(self, rows: int) -> Callable[[], None]:
+        """All `STEPS` steps of so many images."""
+        step = self.step(rows)
+
+        def run() -> None:
+            for _ in range(STEPS):
+                step()
+
+        return run
 
     def decoding(self) -> Callable[[], list[memoryview]]:
         """Decoding of one image."""

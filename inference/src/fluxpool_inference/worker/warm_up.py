@@ -1,8 +1,8 @@
 """Runs every stage once, so that nothing is done for the first time under a client's eyes, and measures what it costs.
 
-Steps of 1, 2, 4 and 8 rows of the default size are timed at full speed; a pace is a floor under the fitted curve, so
-nothing needs to be held here. Where an earlier server on such a device has measured the same, one timed run of each is
-enough to confirm it.
+Steps of 1, 2, 4 and 8 rows of the default size are timed at full speed, all those of an image together, since one of
+them computes ahead for the others; a pace is a floor under the fitted curve, so nothing needs to be held here. Where an
+earlier server on such a device has measured the same, one timed run of each is enough to confirm it.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.text import prompts_together
-from fluxpool_inference.worker.trial import Trial
+from fluxpool_inference.worker.trial import STEPS, Trial
 
 _RUNS = 5
 _ENOUGH_SECONDS = 1.0
@@ -61,6 +61,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
     trial = Trial(model, config)
     if before and (before.reference, before.shape) != (trial.bucket, model.shape):
         before = None
+    trial.encoding(1)()
     encode_seconds = _seconds(partial(trial.encoding, 1), clock, before.encode_seconds if before else None)
     samples: list[tuple[int, float]] = []
     rows_held = None
@@ -68,14 +69,16 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
         if rows > config.batch_size_max:
             break
         try:
-            expected = before.step.seconds(rows) if before else None
-            samples.append((rows, _seconds(partial(trial.step, rows), clock, expected)))
+            trial.step(rows)()
+            expected = before.step.seconds(rows) * STEPS if before else None
+            samples.append((rows, _seconds(partial(trial.steps, rows), clock, expected) / STEPS))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
             model.recover()
             rows_held = samples[-1][0]
             break
+    trial.decoding()()
     return WarmUp(
         Calibration(
             shape=model.shape,
@@ -98,9 +101,9 @@ def first_steps(model: Denoiser, config: EngineConfig) -> None:
 
 
 def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None) -> float:
-    """The median seconds of a few runs after one that does not count; fewer runs where each takes long.
+    """The median seconds of a few runs; of fewer where each takes long. None is the first of its kind.
 
-    Each is made ready before it is timed. If the first run that counts confirms what was measured `before`, it is that.
+    Each is made ready before it is timed. If the first confirms what was measured `before`, it is that.
     """
 
     def run() -> float:
@@ -109,7 +112,6 @@ def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: fl
         work()
         return clock.now() - began
 
-    run()
     seconds = [run()]
     if before is not None and abs(seconds[0] / before - 1) <= _CONFIRMED:
         return before
