@@ -187,6 +187,12 @@ def test_no_request_is_made_twice_and_both_servers_are_asked_the_same(
         ["--workload", "absent.toml"],
         ["--arrivals", "absent.csv"],
         ["--compare", "http://127.0.0.1:9/v1"],
+        ["--compare", ""],
+        ["--concurrent", ""],
+        ["--max-p95", "nan"],
+        ["--max-p95", "-1"],
+        ["--min-throughput", "nan"],
+        ["--min-throughput", "inf"],
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +200,36 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: py
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "the following arguments are required: url"),
+        (["http://127.0.0.1:9/v1", "--requests", "many"], "argument --requests: invalid int value: 'many'"),
+        (["http://127.0.0.1:9/v1", "--format", "gif"], "argument --format: invalid choice: 'gif'"),
+        (["http://127.0.0.1:9/v1", "--max-p", "4"], "unrecognized arguments: --max-p 4"),
+        (["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"], "not allowed with argument --rate"),
+    ],
+)
+def test_a_command_line_that_does_not_parse_is_one_line_and_exit_2(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.startswith("fluxpool-bench: ")
+    assert told.count("\n") == 1
+
+
+def test_a_key_that_no_header_can_hold_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "é")
+    assert main(["http://127.0.0.1:9/v1"]) == 2
+    assert capsys.readouterr().err == "fluxpool-bench: OPENAI_API_KEY must be ASCII\n"
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
 def test_an_address_that_is_no_url_is_exit_2(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([address]) == 2
     assert "base URL" in capsys.readouterr().err
@@ -217,9 +252,3 @@ def test_a_table_that_goes_into_a_file_is_not_cut(
     shown = capsys.readouterr().out
     assert "closed, 2 at once │" in shown
     assert "…" not in shown
-
-
-def test_loads_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"])
-    assert "not allowed with" in capsys.readouterr().err
