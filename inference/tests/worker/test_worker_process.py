@@ -60,12 +60,25 @@ def test_anything_but_a_configuration_at_first_is_an_error(process: Process) -> 
     assert "SetBatchSize before Configure" in process.child.stderr.read()
 
 
-def test_a_model_that_is_not_there_is_said_and_told_by_the_exit_code(process: Process) -> None:
+@pytest.fixture
+def imports_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each import is a line on stderr."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+
+
+@pytest.mark.usefixtures("imports_told")
+def test_a_model_that_is_not_there_is_said_and_told_by_the_exit_code_and_no_library_is_imported_in_vain(
+    process: Process,
+) -> None:
     process.ours.sendall(frame_to_worker(Configure(EngineConfig("/nowhere/flux", device="cpu", threads=1), 0.0)))
+    _, told = process.child.communicate(timeout=120)
     assert process.hear() == [NotStarted(StartFailure.MODEL_LOAD_FAILED, "model '/nowhere/flux' is no directory")]
-    assert process.child.wait(60) == EXIT_NOT_STARTED
-    assert process.child.stderr is not None
-    assert process.child.stderr.read() == ""
+    assert process.child.returncode == EXIT_NOT_STARTED
+    lines = told.splitlines()
+    assert [line for line in lines if not line.startswith("import time:")] == []
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert {"diffusers", "torch", "transformers"} <= imported
+    assert not imported & {"bitsandbytes", "gguf", "torchao"}, "of other forms of weights than the configured one"
 
 
 def test_libraries_of_other_forms_of_weights_are_not_there_for_anyone(monkeypatch: pytest.MonkeyPatch) -> None:
