@@ -37,6 +37,26 @@ def test_an_open_loop_sends_when_due_though_nothing_was_answered(server: ImageSe
     assert [round(r["due"], 3) for r in run["requests"]] == [i / 100 for i in range(10)]
 
 
+def test_what_the_command_line_says_of_a_request_is_in_each_of_them(
+    server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    options = ["--model", "flux", "--size", "64x32", "--steps", "7", "--images", "2", "--format", "webp", "--seed", "9"]
+    assert main([server.url, *options, "--requests", "3", "--warm-up", "1"]) == 0
+    wanted = {"model": "flux", "size": "64x32", "num_inference_steps": 7, "n": 2, "output_format": "webp"}
+    assert [body | wanted for body in server.bodies] == server.bodies
+    assert sorted(body["seed"] for body in server.bodies) == [9, 10, 11, 12]
+    assert server.authorizations == {"Bearer sk-mine"}
+
+
+def test_a_request_that_takes_longer_than_the_time_limit_has_failed(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.delay = 0.5
+    assert main([server.url, "--timeout", "0.05", "--requests", "2", "--warm-up", "0"]) == 1
+    assert "2 failed, the first with: ReadTimeout" in capsys.readouterr().out
+
+
 def test_refusals_are_shown_and_never_retried(
     server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +126,16 @@ def test_a_request_that_was_refused_misses_a_limit_of_the_latency(
     server.statuses = [429]
     assert main([server.url, "--requests", "3", "--concurrent", "1", "--warm-up", "0", "--max-p95", "60"]) == 1
     assert "p95 - s with 1 unanswered, limit 60 s" in capsys.readouterr().err
+
+
+def test_limits_are_those_of_the_first_server_and_not_of_the_one_it_is_compared_with(
+    server: ImageServer, other_server: ImageServer
+) -> None:
+    other_server.statuses = [429]
+    args = ["--requests", "3", "--warm-up", "0", "--max-p95", "60"]
+    assert main([server.url, "--compare", other_server.url, *args]) == 0
+    other_server.statuses = [429]
+    assert main([other_server.url, "--compare", server.url, *args]) == 1
 
 
 def test_a_server_that_is_not_there_is_a_failure_not_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
