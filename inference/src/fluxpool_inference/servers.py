@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import json
+import logging
 import socket
 from collections.abc import Iterator
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fluxpool_inference import request_id
 from fluxpool_inference.engine import StartError, StartFailure
+from fluxpool_inference.errors import InvalidRequestError
 
 KEEP_ALIVE_SECONDS = 75
 """Idle connections are kept so long: longer than a scrape interval, and than most proxies keep theirs."""
@@ -19,9 +24,14 @@ SEND_STALL_SECONDS = 60.0
 ABORT_SECONDS = 1.0
 """So long may the handlers of dropped connections take to notice."""
 
+logger = logging.getLogger("fluxpool.access")
+
 
 class _Protocol(H11Protocol):
-    """Hangs up on a client that does not send a request's head, for which uvicorn would wait without end."""
+    """Hangs up on a client that does not send a request's head, for which uvicorn would wait without end.
+
+    What is no HTTP at all, which no app ever sees, is answered in the form of all other errors.
+    """
 
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -39,6 +49,22 @@ class _Protocol(H11Protocol):
         """Nothing is due any more."""
         super().connection_lost(exc)
         self._forget_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer, and hang up."""
+        name = request_id.new()
+        body = json.dumps(InvalidRequestError(msg, code="invalid_http").body()).encode("ascii")
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            (request_id.HEADER, name),
+            ("connection", "close"),
+        ]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+        client = self.client[0] if self.client else None
+        logger.info("no request", extra={"fields": {"request_id": name, "status": 400, "client": client}})
 
     def _watch_head(self) -> None:
         begun = self.cycle is not None  # uvicorn's type does not say that there is none before the first request

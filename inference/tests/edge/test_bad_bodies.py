@@ -30,6 +30,13 @@ async def test_what_is_not_a_json_object_is_a_400(client: Client, content: bytes
     assert error(response, 400)["code"] == "invalid_json"
 
 
+async def test_a_number_of_too_many_digits_is_told_in_words_of_the_api_and_not_of_python(client: Client) -> None:
+    for content in (b'{"seed": ' + b"9" * 5000 + b"}", b'{"seed": ' + b"9" * 4001 + b"}"):
+        response = await client.api.post(URL, content=content, headers={"content-type": "application/json"})
+        found = error(response, 400)
+        assert found["message"] == "The body is not valid JSON: a number has more than 4000 digits."
+
+
 @pytest.mark.parametrize("content_type", [None, "text/plain", "multipart/form-data; boundary=x", "application/jsonp"])
 async def test_another_content_type_is_a_415(client: Client, content_type: str | None) -> None:
     headers = {"content-type": content_type} if content_type else {}

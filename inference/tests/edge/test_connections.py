@@ -1,6 +1,7 @@
 """What happens on the wire, over real sockets: early answers, disconnects, keep-alive."""
 
 import asyncio
+import json
 import socket
 
 import httpx
@@ -160,6 +161,40 @@ async def test_a_body_in_chunks_is_read_and_bounded_like_any_other(client: Clien
         assert good.status_code == 200
         large = await http.post(GENERATE, content=chunks(*[b" " * 100_000] * 20), headers=headers)
         assert large.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        head(GENERATE, -1),
+        head(GENERATE, 1, "content-length: 2"),
+        "GET /é HTTP/1.1\r\nhost: x\r\n\r\n".encode(),
+        head(GENERATE, 1).replace(b"content-length: 1", b"transfer-encoding: chunked") + b"zz\r\n",
+    ],
+    ids=["tls", "no host", "negative length", "two lengths", "raw path", "bad chunk"],
+)
+async def test_what_is_no_http_is_told_in_the_form_of_all_errors_with_an_id_that_is_in_the_log(
+    base_url: str, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fluxpool.access")
+    answer, _, body = (await exchange(base_url, garbage)).partition(b"\r\n\r\n")
+    status, *lines = answer.decode("ascii").split("\r\n")
+    assert status.startswith("HTTP/1.1 400")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    assert headers["content-type"] == "application/json"
+    assert headers["connection"] == "close"
+    assert json.loads(body) == {
+        "error": {
+            "message": "Invalid HTTP request received.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "invalid_http",
+        }
+    }
+    (line,) = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "no request"]
+    assert (line["request_id"], line["status"]) == (headers["x-request-id"], 400)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import re
+from dataclasses import replace
 
 from edge_client import Client, make_client
 
 from fluxpool_inference.engine import WorkerState
+from fluxpool_inference.readiness import Readiness
 
 
 async def test_a_loaded_engine_is_alive_and_ready(client: Client) -> None:
@@ -34,6 +36,14 @@ async def test_while_the_worker_is_started_again_it_is_alive_and_not_ready(clien
 async def test_without_a_worker_it_is_dead(client: Client) -> None:
     client.engine.worker_state = WorkerState.STOPPED
     assert (await client.api.get("/healthz")).status_code == 503
+
+
+async def test_while_one_worker_of_several_is_left_it_lives(client: Client) -> None:
+    status = client.engine.status()
+    (worker,) = status.workers
+    given_up = replace(worker, state=WorkerState.STOPPED)
+    assert Readiness(lambda: replace(status, workers=(given_up, worker))).alive()
+    assert not Readiness(lambda: replace(status, workers=(given_up, given_up))).alive()
 
 
 async def test_a_draining_server_is_unready_at_once_and_refuses_requests() -> None:

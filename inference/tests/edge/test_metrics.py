@@ -94,6 +94,12 @@ async def test_every_label_value_is_there_at_zero_from_the_start() -> None:
         assert values(name) == {()}
 
 
+async def test_durations_are_told_apart_from_a_tenth_of_a_second_to_ten_minutes(client: Client) -> None:
+    text = (await client.api.get("/metrics")).text
+    bounds = [float(le) for le in re.findall(r'request_duration_seconds_bucket{.*le="([^"]+)".*outcome="ok"', text)]
+    assert (bounds[0], bounds[-2], bounds[-1]) == (0.1, 600.0, float("inf"))
+
+
 async def test_before_the_model_is_loaded_the_gauges_are_there_and_not_ready(client: Client) -> None:
     loading = await make_client()
     loading.engine.worker_state = client.engine.status().workers[0].state.STARTING

@@ -11,10 +11,11 @@ from bed import Bed, Make, alive
 from bench import image
 from waiting import until
 
-from fluxpool_inference.engine import RequestFailed, StartError, WorkerState, watchdog
+from fluxpool_inference.engine import RequestFailed, StartError, TooLarge, WorkerState, watchdog
 from fluxpool_inference.engine import supervisor as supervision
 from fluxpool_inference.engine.process import environment_of
 from fluxpool_inference.engine.supervisor import DEATHS_IN_A_ROW
+from fluxpool_inference.scheduling.memory import Memory, PeakLine
 
 
 async def crew(make: Make, workers: int = 2, **options: Any) -> Bed:
@@ -86,6 +87,19 @@ async def test_a_batch_size_is_that_of_each_worker(make: Make) -> None:
     assert set(bed.facts.rows) == {1}
     await bed.engine.set_batch_size(3)
     await until(lambda: bed.facts.rows[-6:] == [3] * 6)
+
+
+async def test_a_size_must_fit_into_the_memory_of_each_worker_that_serves_since_images_move(make: Make) -> None:
+    bed = await crew(make)
+    large = image(width=128, height=128)
+    for lane in bed.engine._crew.lanes:
+        bucket = lane.serving.costs.calibration.reference
+        lane.serving.memory = Memory(bucket, PeakLine(0.0, 10.0), 0, 10 * bucket.pixels, 1.0, 1.0, room_bytes=100_000)
+        with pytest.raises(TooLarge, match="at most 9984 pixels"):
+            await bed.engine.admit([large])
+        lane.serving.memory = None
+    (await bed.engine.generate(large)).release()
+    bed.assert_nothing_in_flight()
 
 
 async def test_a_drain_waits_for_every_worker(make: Make) -> None:

@@ -1,5 +1,7 @@
 """What is admitted: the wait that is estimated for it, and what is refused because of it or for what it asks."""
 
+import random
+
 import pytest
 from admitting import LONG, SLOW, admit, pixels_of
 from bed import Bed, Make
@@ -64,11 +66,33 @@ async def test_a_full_queue_refuses_the_whole_request(make: Make) -> None:
     assert bed.engine.status().waiting == 1
 
 
+async def test_those_that_are_refused_at_once_are_not_told_to_come_back_at_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = make(max_waiting=1)
+    await bed.engine.start()
+    told: list[float] = []
+    for chance in (0.0, 0.5, 1.0):
+        monkeypatch.setattr(random, "random", lambda chance=chance: chance)
+        with pytest.raises(Rejected) as refused:
+            await bed.engine.admit([image()] * 2)
+        told.append(refused.value.retry_after_seconds)
+    assert told == [1.0, 1.125, 1.25]
+
+
 async def test_an_image_that_would_be_late_is_refused_and_one_in_time_is_not(bed: Bed) -> None:
     with pytest.raises(Rejected) as refused:
         await admit(bed, steps=100, deadline_seconds=0.5)
     assert refused.value.reason is RejectReason.DEADLINE
     await pixels_of(await admit(bed, steps=2, deadline_seconds=60))
+
+
+async def test_who_hangs_up_first_is_served_first_among_those_that_are_as_patient(make: Make) -> None:
+    bed = make(batch_size=1, **SLOW)
+    await bed.engine.start()
+    for seed, client_seconds in ((1, None), (2, 86_400.0), (3, 1000.0)):  # an image takes 110 s
+        await admit(bed, steps=LONG, seed=seed, priority=Priority.LOW, deadline_seconds=client_seconds)
+    assert [entry.request.seed for entry in bed.lane.unfinished] == [3, 1, 2]
 
 
 async def test_a_long_image_is_overtaken_only_as_long_as_it_can_begin_when_it_was_promised(make: Make) -> None:

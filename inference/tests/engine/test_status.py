@@ -1,10 +1,13 @@
 """What an engine tells of itself: before its start, of the costs and rows it counts on, and of sizes it has not met."""
 
+import time
+
 import pytest
-from admitting import admit
+from admitting import LONG, SLOW, admit
 from bed import Bed, Make, alive
-from bench import image
+from bench import image, pair
 from fake_model import INFO
+from waiting import until
 
 from fluxpool_inference.engine import Rejected, RejectReason, WorkerState
 from fluxpool_inference.scheduling.bucket import Bucket
@@ -65,3 +68,30 @@ async def test_forecasts_count_on_the_rows_that_fit_and_the_status_says_what_doe
     assert worker.memory.decode_bytes == 40960
     assert worker.memory.largest_pixels >= 64 * 64
     assert bed.lane.serving.limits(bucket) == 8, "the batch size is less"
+
+
+async def test_what_images_keep_on_the_device_is_counted_here_as_there_and_leaves_fewer_rows(make: Make) -> None:
+    bucket = Bucket.of(image(), INFO.max_sequence_length)
+    bed = make({"room_bytes": 100 * 10 * bucket.tokens}, **SLOW)
+    await bed.engine.start()
+
+    def memory() -> tuple[int, int]:
+        found = bed.engine.status().workers[0].memory
+        assert found is not None
+        return found.in_flight_bytes, found.rows
+
+    assert memory() == (0, 100)
+    await bed.engine.admit([image(steps=LONG), pair(steps=LONG)])
+    await until(lambda: memory() == (3 * bucket.tokens, 99))  # a byte per token of each row
+    bed.lane.serving.limits.keeps([])
+    bed.lane.forecast([])
+    assert bed.lane.serving.limits.in_flight_bytes == 3 * bucket.tokens, "forecasts count on it"
+
+
+async def test_what_a_worker_does_began_when_it_was_given_something_to_do(bed: Bed) -> None:
+    assert bed.lane.working_since() is None
+    given = time.monotonic()
+    await admit(bed)
+    since = bed.lane.working_since()
+    assert since is not None
+    assert since >= given, "its idle time is no busy time, and no part of a step"

@@ -1,6 +1,7 @@
 """A supervisor whose process is played by the test: words and ends at moments that a real one seldom hits."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from fake_model import INFO
 
 from fluxpool_inference.engine import EngineConfig, StartError, StartFailure, WorkerState
 from fluxpool_inference.engine import supervisor as supervision
-from fluxpool_inference.engine.supervisor import Events, Supervisor
+from fluxpool_inference.engine.supervisor import DEATHS_IN_A_ROW, Events, Supervisor
 from fluxpool_inference.ipc.messages import FromWorker, NotStarted, Ready
 
 READY = Ready(INFO, NO_KNEE, None, None, "fake", None, {})
@@ -44,13 +45,13 @@ class Stage:
     def __init__(self) -> None:
         self.processes: list[Played] = []
         self.told: list[str] = []
-        events = Events(
+        self.events = Events(
             on_message=lambda message, descriptor: self.told.append("message"),
             on_ready=lambda ready: self.told.append("ready"),
             on_lost=lambda why: self.told.append(f"lost: {why}"),
             on_given_up=lambda why: self.told.append("given up"),
         )
-        self.supervisor = Supervisor(0, lambda: EngineConfig("m"), events, {})
+        self.supervisor = Supervisor(0, lambda: EngineConfig("m"), self.events, {})
 
     async def spawn(self, config: Any, since: float, on_message: Any, on_exit: Any, environment: Any) -> Played:
         self.processes.append(Played(on_message, on_exit))
@@ -102,3 +103,45 @@ async def test_who_serves_is_killed_and_where_nobody_is_there_is_nobody_to_kill(
     stage.supervisor.kill("too late")
     assert process.killed_for == ["it hangs"]
     assert stage.told == ["ready"]
+
+
+@pytest.mark.parametrize(("device", "told"), [("cuda:0", "cuda:2"), ("cpu", "cpu")])
+async def test_a_gpu_is_told_by_the_number_of_its_worker_which_sees_no_other(
+    stage: Stage, device: str, told: str
+) -> None:
+    stage.supervisor = Supervisor(2, lambda: EngineConfig("m"), stage.events, {})
+    start, process = await stage.starting()
+    process.says(dataclasses.replace(READY, model=dataclasses.replace(INFO, device=device)))
+    await start
+    assert stage.supervisor.device == told
+
+
+async def test_each_death_in_a_row_is_waited_twice_as_long_as_the_one_before_and_the_first_not_at_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    pass_on = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await pass_on(0)
+
+    async def dies_and_is_replaced() -> None:
+        before = len(stage.processes)
+        stage.processes[-1].exits("it was ended by SIGKILL")
+        while len(stage.processes) == before:
+            await pass_on(0)
+        stage.processes[-1].says(READY)
+        while stage.supervisor.state is not WorkerState.READY:
+            await pass_on(0)
+
+    start, process = await stage.starting()
+    process.says(READY)
+    await start
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    for _ in range(DEATHS_IN_A_ROW - 1):
+        await dies_and_is_replaced()
+    assert waits == [0.0, 1.0, 2.0, 4.0]
+    stage.supervisor.finished_an_image()
+    await dies_and_is_replaced()
+    assert waits[4:] == [0.0]

@@ -1,6 +1,7 @@
 """From a configuration to a warm model, and what says that there is none."""
 
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,6 @@ def test_a_model_starts_warm_with_a_curve_and_its_stages(config: EngineConfig) -
         "load_vae",
         "warm_up",
     }
-    assert torch.get_num_threads() == 1
 
 
 def test_a_start_takes_over_what_was_measured_before_on_such_a_device(
@@ -122,16 +122,35 @@ def test_weights_that_the_device_does_not_take_say_so(
 # ---- the hardware
 
 
+@pytest.fixture
+def settings_of_torch() -> Iterator[None]:
+    """Are those of the whole process: whatever a test makes of them, they are as before afterwards."""
+    threads, convolutions = torch.get_num_threads(), torch.backends.cudnn
+    precision, allowed = torch.get_float32_matmul_precision(), convolutions.allow_tf32
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+    convolutions.allow_tf32 = allowed
+
+
+@pytest.mark.usefixtures("settings_of_torch")
 @pytest.mark.parametrize("tf32", [False, True])
 def test_float32_is_exact_unless_asked_otherwise_in_layers_and_convolutions(tf32: bool) -> None:
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), convolutions.allow_tf32
-    try:
-        device.set_precision(EngineConfig("m", tf32=tf32))
-        assert (products.allow_tf32, convolutions.allow_tf32) == (tf32, tf32)
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        convolutions.allow_tf32 = before[1]
+    device.set_precision(EngineConfig("m", tf32=tf32))
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (tf32, tf32)
+
+
+@pytest.mark.usefixtures("settings_of_torch")
+@pytest.mark.parametrize(("threads", "workers", "expected"), [(3, 2, 3), (None, 1, 6), (None, 2, 3), (None, 8, 1)])
+def test_a_start_sets_precision_and_threads_which_workers_share_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, threads: int | None, workers: int, expected: int
+) -> None:
+    monkeypatch.setattr(device, "cpu_threads", lambda: 6)
+    torch.backends.cudnn.allow_tf32 = True
+    with pytest.raises(StartError, match="is no directory"):
+        start.start(EngineConfig("/nowhere", device="cpu", threads=threads, workers=workers), Stages())
+    assert torch.get_num_threads() == expected
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_options_that_the_device_cannot_run_are_refused_before_anything_is_loaded(dev_model: Path) -> None:

@@ -19,6 +19,7 @@ class ImageServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.bodies: list[dict[str, Any]] = []
+        self.authorizations: set[str | None] = set()
         self.statuses: list[int] = []
         self.delay = 0.0
         self.in_flight = 0
@@ -36,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.bodies.append(body)
+            self.server.authorizations.add(self.headers["Authorization"])
             self.server.in_flight += 1
             self.server.steps += 1
             self.server.most_in_flight = max(self.server.most_in_flight, self.server.in_flight)

@@ -37,6 +37,26 @@ def test_an_open_loop_sends_when_due_though_nothing_was_answered(server: ImageSe
     assert [round(r["due"], 3) for r in run["requests"]] == [i / 100 for i in range(10)]
 
 
+def test_what_the_command_line_says_of_a_request_is_in_each_of_them(
+    server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    options = ["--model", "flux", "--size", "64x32", "--steps", "7", "--images", "2", "--format", "webp", "--seed", "9"]
+    assert main([server.url, *options, "--requests", "3", "--warm-up", "1"]) == 0
+    wanted = {"model": "flux", "size": "64x32", "num_inference_steps": 7, "n": 2, "output_format": "webp"}
+    assert [body | wanted for body in server.bodies] == server.bodies
+    assert sorted(body["seed"] for body in server.bodies) == [9, 10, 11, 12]
+    assert server.authorizations == {"Bearer sk-mine"}
+
+
+def test_a_request_that_takes_longer_than_the_time_limit_has_failed(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.delay = 0.5
+    assert main([server.url, "--timeout", "0.05", "--requests", "2", "--warm-up", "0"]) == 1
+    assert "2 failed, the first with: ReadTimeout" in capsys.readouterr().out
+
+
 def test_refusals_are_shown_and_never_retried(
     server: ImageServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +126,16 @@ def test_a_request_that_was_refused_misses_a_limit_of_the_latency(
     server.statuses = [429]
     assert main([server.url, "--requests", "3", "--concurrent", "1", "--warm-up", "0", "--max-p95", "60"]) == 1
     assert "p95 - s with 1 unanswered, limit 60 s" in capsys.readouterr().err
+
+
+def test_limits_are_those_of_the_first_server_and_not_of_the_one_it_is_compared_with(
+    server: ImageServer, other_server: ImageServer
+) -> None:
+    other_server.statuses = [429]
+    args = ["--requests", "3", "--warm-up", "0", "--max-p95", "60"]
+    assert main([server.url, "--compare", other_server.url, *args]) == 0
+    other_server.statuses = [429]
+    assert main([other_server.url, "--compare", server.url, *args]) == 1
 
 
 def test_a_server_that_is_not_there_is_a_failure_not_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +217,12 @@ def test_no_request_is_made_twice_and_both_servers_are_asked_the_same(
         ["--workload", "absent.toml"],
         ["--arrivals", "absent.csv"],
         ["--compare", "http://127.0.0.1:9/v1"],
+        ["--compare", ""],
+        ["--concurrent", ""],
+        ["--max-p95", "nan"],
+        ["--max-p95", "-1"],
+        ["--min-throughput", "nan"],
+        ["--min-throughput", "inf"],
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +230,36 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: py
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ([], "the following arguments are required: url"),
+        (["http://127.0.0.1:9/v1", "--requests", "many"], "argument --requests: invalid int value: 'many'"),
+        (["http://127.0.0.1:9/v1", "--format", "gif"], "argument --format: invalid choice: 'gif'"),
+        (["http://127.0.0.1:9/v1", "--max-p", "4"], "unrecognized arguments: --max-p 4"),
+        (["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"], "not allowed with argument --rate"),
+    ],
+)
+def test_a_command_line_that_does_not_parse_is_one_line_and_exit_2(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(args)
+    told = capsys.readouterr().err
+    assert says in told
+    assert told.startswith("fluxpool-bench: ")
+    assert told.count("\n") == 1
+
+
+def test_a_key_that_no_header_can_hold_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "é")
+    assert main(["http://127.0.0.1:9/v1"]) == 2
+    assert capsys.readouterr().err == "fluxpool-bench: OPENAI_API_KEY must be ASCII\n"
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
 def test_an_address_that_is_no_url_is_exit_2(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([address]) == 2
     assert "base URL" in capsys.readouterr().err
@@ -217,9 +282,3 @@ def test_a_table_that_goes_into_a_file_is_not_cut(
     shown = capsys.readouterr().out
     assert "closed, 2 at once │" in shown
     assert "…" not in shown
-
-
-def test_loads_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["http://127.0.0.1:9/v1", "--rate", "3", "--concurrent", "5"])
-    assert "not allowed with" in capsys.readouterr().err

@@ -104,6 +104,7 @@ def test_arrivals_are_read_from_csv(tmp_path: Path, text: str) -> None:
         ("1\ninf\n", "line 2"),
         ("2\n1\n", "never go back"),
         ("-1\n", "0 or later"),
+        ("1" * 200_000, "field larger than field limit"),
     ],
 )
 def test_wrong_arrivals_are_refused(tmp_path: Path, text: str, complaint: str) -> None:

@@ -16,6 +16,8 @@ from fluxpool_inference.errors import (
 
 READ_TIMEOUT_SECONDS = 30
 """So long may a client take to send its body; it also bounds what a drain waits for."""
+MOST_DIGITS = 4000
+"""Of an integer: far more than any field takes, and fewer than Python refuses to read (4300)."""
 
 
 async def read_json_object(request: Request, max_bytes: int) -> dict[str, object]:
@@ -53,7 +55,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 def _parse(body: bytes) -> dict[str, object]:
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_int=_integer)
     except RecursionError:
         raise InvalidRequestError("The body is nested too deeply.", code="invalid_json") from None
     except ValueError as error:
@@ -65,3 +67,9 @@ def _parse(body: bytes) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has more than {MOST_DIGITS} digits")
+    return int(digits)

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
@@ -13,10 +12,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxpool_inference import contract
+from fluxpool_inference import contract, request_id
 from fluxpool_inference.errors import BodyTimeoutError
 
-REQUEST_ID_HEADER = "x-request-id"
 PROBES = frozenset({contract.PATH_LIVE, contract.PATH_READY, contract.PATH_METRICS})
 DISCARD_BYTES = 16 * 1024 * 1024
 DISCARD_SECONDS = 5
@@ -68,8 +66,8 @@ class _Exchange:
         self._facts: dict[str, Any] = {}
         scope[_FACTS] = self._facts
         headers = Headers(scope=scope)
-        given = headers.get(REQUEST_ID_HEADER, "")
-        self._id = given if _CLIENTS_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        given = headers.get(request_id.HEADER, "")
+        self._id = given if _CLIENTS_ID.fullmatch(given) else request_id.new()
         has_body = "content-length" in headers or "transfer-encoding" in headers
         # A client that expects 100 Continue has not sent its body yet, and need not.
         self._body_pending = has_body and "expect" not in headers
@@ -85,7 +83,7 @@ class _Exchange:
             if self._status != BodyTimeoutError.status:  # a client that was too slow is not waited for once more
                 await self._discard_body()
             headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self._id
+            headers[request_id.HEADER] = self._id
             if self._scope["path"].startswith("/v1/") and self._ends_connection():
                 headers["connection"] = "close"
         else:

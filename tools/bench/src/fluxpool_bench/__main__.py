@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 from rich.console import Console
@@ -18,7 +19,7 @@ from fluxpool_bench.session import Closed, Load, Open, Run, Session
 from fluxpool_bench.workload import Kind, Workload
 
 EXIT_MISSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-REQUESTS = 50
+REQUESTS, CONCURRENT = 50, "5"
 WIDTH = 160
 """Columns where the output is no terminal but a file or a log, in which a table must not be cut."""
 
@@ -31,13 +32,21 @@ EXAMPLES = """examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong command line with one line, not with the usage of twenty options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """Every option, with its unit."""
-    p = argparse.ArgumentParser(
+    p = _Parser(
         prog="fluxpool-bench",
         description="Throughput and latency of any OpenAI-compatible image server.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     p.add_argument("url", help="base URL as an OpenAI client takes it, with /v1")
     p.add_argument("--compare", metavar="URL", help="a second server, measured in turn with the first")
@@ -84,7 +93,7 @@ def loads(args: argparse.Namespace) -> list[Load]:
         times = arrivals.constant(args.rate, count) if args.constant else arrivals.poisson(args.rate, count, args.seed)
         return [Open(tuple(times), f"{args.rate:g}/s {'constant' if args.constant else 'Poisson'}")]
     try:
-        numbers = [int(part) for part in (args.concurrent or "5").split(",")]
+        numbers = [int(part) for part in (CONCURRENT if args.concurrent is None else args.concurrent).split(",")]
     except ValueError as error:
         raise UsageError(f"--concurrent {args.concurrent}: must be whole numbers, separated by commas") from error
     if min(numbers) < 1:
@@ -101,18 +110,28 @@ def work(args: argparse.Namespace) -> Workload:
 
 def check(args: argparse.Namespace) -> None:
     """What argparse does not check. Raises UsageError."""
+    _check_numbers(args)
+    _check_combinations(args)
+    for url in _urls(args):
+        if not _is_base_url(url):
+            raise UsageError(f"'{url}' must be a base URL such as http://127.0.0.1:8000/v1")
+    if args.compare is not None and args.compare.rstrip("/") == args.url.rstrip("/"):
+        raise UsageError("--compare needs another server than the first")
+    if not _api_key().isascii():
+        raise UsageError("OPENAI_API_KEY must be ASCII")
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Raises UsageError. NaN is no limit: nothing would ever miss it."""
     for name, least in (("requests", 1), ("rounds", 1), ("warm_up", 0), ("images", 1), ("steps", 1)):
         if (number := getattr(args, name)) is not None and number < least:
             raise UsageError(f"--{name.replace('_', '-')} must be at least {least}")
     for name in ("rate", "timeout"):
         if (number := getattr(args, name)) is not None and not (math.isfinite(number) and number > 0):
             raise UsageError(f"--{name} must be above 0")
-    _check_combinations(args)
-    for url in filter(None, (args.url, args.compare)):
-        if not _is_base_url(url):
-            raise UsageError(f"{url}: must be a base URL such as http://127.0.0.1:8000/v1")
-    if args.compare and args.compare.rstrip("/") == args.url.rstrip("/"):
-        raise UsageError("--compare needs another server than the first")
+    for name in ("max_p95", "min_throughput"):
+        if (number := getattr(args, name)) is not None and not (math.isfinite(number) and number >= 0):
+            raise UsageError(f"--{name.replace('_', '-')} must be 0 or more")
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -124,6 +143,14 @@ def _check_combinations(args: argparse.Namespace) -> None:
     of_one_kind = ("size", "steps", "images", "format")
     if args.workload and (given := [name for name in of_one_kind if getattr(args, name) is not None]):
         raise UsageError(f"--{given[0]} has no effect with --workload: the file says it")
+
+
+def _urls(args: argparse.Namespace) -> list[str]:
+    return [args.url] if args.compare is None else [args.url, args.compare]
+
+
+def _api_key() -> str:
+    return os.environ.get("OPENAI_API_KEY", "none")
 
 
 def _is_base_url(text: str) -> bool:
@@ -145,8 +172,7 @@ def make_folder(folder: Path | None) -> None:
 
 async def measure(args: argparse.Namespace, console: Console) -> list[Run]:
     """Run the session."""
-    key = os.environ.get("OPENAI_API_KEY", "none")
-    targets = [Target(url, args.model, args.timeout, key) for url in (args.url, args.compare) if url]
+    targets = [Target(url, args.model, args.timeout, _api_key()) for url in _urls(args)]
     session = Session(targets, loads(args), work(args), args.requests or REQUESTS, args.rounds, args.warm_up)
     try:
         with table.LiveProgress(console) as progress:

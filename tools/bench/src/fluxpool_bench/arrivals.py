@@ -35,7 +35,7 @@ def from_csv(path: Path) -> list[float]:
         with path.open(newline="") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"arrivals {path}: {reason(error)}") from error
     column, first = _header([row for _, row in rows])
     times = [_seconds(path, line, row, column) for line, row in rows[first:]]
