@@ -236,6 +236,28 @@ def test_a_gpu_is_taken_where_there_is_one_unless_a_cpu_is_asked_for(
     assert str(device.pick(EngineConfig("m", device=wanted))) == found
 
 
+def test_a_copy_in_the_host_s_memory_is_a_copy() -> None:
+    there = torch.arange(6).view(2, 3)
+    assert torch.equal(device.to_host(there), there)
+
+
+def test_a_gpu_copies_into_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnCuda(torch.Tensor):
+        is_cuda = True
+
+    asked: list[dict[str, Any]] = []
+    true_empty_like = torch.empty_like
+
+    def empty_like(tensor: torch.Tensor, **how: Any) -> torch.Tensor:
+        asked.append(how)
+        return true_empty_like(torch.Tensor(tensor))
+
+    monkeypatch.setattr(torch, "empty_like", empty_like)
+    there = torch.arange(6.0).view(2, 3)
+    assert torch.equal(device.to_host(there.as_subclass(OnCuda)), there)
+    assert asked == [{"device": "cpu", "pin_memory": True}]
+
+
 def test_a_cpu_is_never_lost() -> None:
     assert device.recover(torch.device("cpu"))
     assert device.uuid(torch.device("cpu")) is None

@@ -88,6 +88,17 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in the host's memory, once the device is done with it.
+
+    From a GPU it is in pinned memory, into which it copies by itself; torch keeps that when the copy is gone, and the
+    next one of such a size has it again.
+    """
+    if not tensor.is_cuda:
+        return tensor.cpu()
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor)
+
+
 def recover(device: torch.device) -> bool:
     """Give cached memory back after an error; whether the device still works (a sticky CUDA error never goes away)."""
     if device.type != "cuda":

@@ -170,7 +170,7 @@ class FluxModel:
         if not torch.isfinite(decoded).all():
             raise NonFiniteError("the decoded image is not finite")
         decoded = (decoded * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float()
-        pixels = (decoded * 255).round().to(torch.uint8).contiguous().cpu()
+        pixels = hardware.to_host((decoded * 255).round().to(torch.uint8).contiguous())
         return [memoryview(image.numpy()) for image in pixels]
 
     def is_out_of_memory(self, error: BaseException) -> bool:
