@@ -58,9 +58,9 @@ def prepare(transformer: Any, form: QuantizeForm, **how: Any) -> None:
     shapes.use_duck_shape = False
     transformer.compile_repeated_blocks(**how)
     if form in _BY_MANY_KERNELS and isinstance(transformer, ModulatedTransformer):
-        for name in quantize.converted(transformer):
-            if quantize.MODULATION.fullmatch(f"{name}.weight"):
-                transformer.get_submodule(name).compile(**how)
+        converted = quantize.converted(transformer)
+        for name in (name for name in converted if quantize.MODULATION.fullmatch(f"{name}.weight")):
+            transformer.get_submodule(name).compile(**how)
 
 
 def _directory(directory: Path) -> Path:
