@@ -5,6 +5,8 @@
 Two models with the same random weights make all four steps of the same images, in turn: one computes modulations and
 rotary embeddings in every step, as the stock transformer does, and the other as `worker/modulation.py` does. Measured
 is the CPU time of one thread; a figure is the median over rounds of the ratio of both.
+
+Then, what it gains that modulations are compiled where their weights are in fp8, of which a CPU runs no other layer.
 """
 
 import argparse
@@ -25,9 +27,9 @@ from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.tiny_model import write_tiny_model
 from fluxpool_inference.values import ImageRequest
-from fluxpool_inference.worker import checkpoint, loading
+from fluxpool_inference.worker import checkpoint, compilation, loading, quantize
 from fluxpool_inference.worker.flux import FluxModel
-from fluxpool_inference.worker.modulation import stock
+from fluxpool_inference.worker.modulation import STEPS_AHEAD, ModulatedTransformer, stock
 
 ROWS = (1, 2, 4, 8)
 STEPS = 4
@@ -70,6 +72,37 @@ def ratios(directory: Path, rounds: int) -> dict[int, Sequence[float]]:
     return dict(found)
 
 
+def in_fp8(directory: Path) -> ModulatedTransformer:
+    """With the weights of its modulations as `quantize` has them."""
+    from torchao.quantization import Float8WeightOnlyConfig, quantize_  # noqa: PLC0415 - it takes a second
+
+    modulator = load(directory)._parts.modulator  # noqa: SLF001
+    assert modulator is not None
+    config = Float8WeightOnlyConfig(set_inductor_config=False)
+    quantize_(modulator, config, lambda _, name: quantize.MODULATION.fullmatch(f"{name}.weight") is not None)
+    return modulator
+
+
+@torch.inference_mode()
+def ratios_in_fp8(directory: Path, rounds: int) -> dict[int, Sequence[float]]:
+    """By rows, each with STEPS_AHEAD steps: compiled over eager, of each round; which goes first alternates."""
+    eager, compiled = in_fp8(directory), in_fp8(directory)
+    compilation.prepare(compiled, "fp8", fullgraph=True, dynamic=True)
+    found: dict[int, list[float]] = {rows: [] for rows in ROWS}
+    for number in range(-1, rounds):
+        for rows in ROWS:
+            ahead = rows * STEPS_AHEAD
+            pooled = torch.randn(ahead, eager.config.pooled_projection_dim)
+            took: dict[int, float] = {}
+            for modulator in (eager, compiled) if number % 2 else (compiled, eager):
+                began = time.thread_time()
+                modulator.modulations(torch.rand(ahead) * 1000, [3.5] * ahead, pooled)
+                took[id(modulator)] = time.thread_time() - began
+            if number >= 0:
+                found[rows].append(took[id(compiled)] / took[id(eager)])
+    return dict(found)
+
+
 def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,15 +112,22 @@ def main() -> None:
     sizes: tuple[Literal["tiny", "small"], ...] = ("tiny", "small")
     figures: dict[str, dict[int, Sequence[float]]] = {}
     aims = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in sizes:
+            write_tiny_model(Path(scratch) / size, size=size)
+            figures[size] = ratios(Path(scratch) / size, rounds)
+        in_8_bits = figures["small, fp8"] = ratios_in_fp8(Path(scratch) / "small", rounds)
     for size in sizes:
-        with tempfile.TemporaryDirectory() as scratch:
-            write_tiny_model(Path(scratch) / "model", size=size)
-            figures[size] = ratios(Path(scratch) / "model", rounds)
         for rows, each in figures[size].items():
             middle = statistics.median(each)
             aims.append(reported(f"CPU time of four steps over stock's, {size} model, {rows} rows", round(middle, 3)))
             print(f"{size}, {rows} rows: {middle:.3f} ({min(each):.3f} to {max(each):.3f})", flush=True)
-    versions = {name: version(name) for name in ("torch", "diffusers")}
+    for rows, each in in_8_bits.items():
+        middle = statistics.median(each)
+        name = f"CPU time of modulations in fp8 for {STEPS_AHEAD} steps, compiled over eager, small model, {rows} rows"
+        aims.append(reported(name, round(middle, 3)))
+        print(f"fp8, {rows} rows: {middle:.3f} ({min(each):.3f} to {max(each):.3f})", flush=True)
+    versions = {name: version(name) for name in ("torch", "diffusers", "torchao")}
     command = f"inference/.venv/bin/python benchmarks/modulation_speed.py --rounds {rounds}"
     print(record("engine", Part("modulations ahead", command, versions, aims, figures)))
 

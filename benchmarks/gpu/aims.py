@@ -32,7 +32,7 @@ def _derived(step: Figures, decode_seconds: Mapping[int, float]) -> Figures:
     rows, decode = step["rows"], decode_seconds.get(step["width"])
     images = {}
     for steps in sorted(set(STEPS.values())):
-        denoise = steps * step["median_seconds"]
+        denoise = steps * step["mean_seconds"]
         images[str(steps)] = {
             "denoise_seconds": denoise,
             "images_per_second": None if decode is None else rows / (denoise + rows * decode),
@@ -76,7 +76,7 @@ _WHOLE_IMAGES: tuple[tuple[Model, Precision, float | None], ...] = (
 def _throughput(scale: Scale, found: Found) -> list[Aim]:
     eager = found.get(Step("dev", scale.small, 1, "bf16", "eager").name)
     batch = found.get(Step("dev", scale.small, 8, "bf16", "compiled").name)
-    gain = 8 * eager["median_seconds"] / batch["median_seconds"] if eager and batch else None
+    gain = 8 * eager["mean_seconds"] / batch["mean_seconds"] if eager and batch else None
     small = f"{scale.small}x{scale.small}"
     return [
         at_least(f"images/s of dev steps, {small}: 8 rows compiled over one row eager", 1.6, _rounded(gain)),
@@ -104,7 +104,7 @@ def _schnell(scale: Scale, found: Found, precision: Precision, bound: float) -> 
 
 
 def _reuse(scale: Scale, found: Found) -> list[Aim]:
-    """What it buys to use the same memory again: that of a step's inputs by CUDA graphs, and a pinned buffer."""
+    """What it buys to use the same memory again: that of a step's inputs by CUDA graphs, and that of pinned memory."""
     result = []
     for side in (scale.small, scale.large):
         launched, replayed = (found.get(Step("dev", side, 1, "bf16", launch).name) for launch in _LAUNCHED_REPLAYED)

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from benchmarks.gpu.hardware import Hardware
+from fluxpool_inference.configuration import QuantizeForm
+from fluxpool_inference.worker import compilation
 from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 
 Precision = Literal["fp32", "bf16", "fp8", "nf4"]
@@ -16,6 +18,7 @@ Launch = Literal["eager", "compiled", "static", "graphs"]
 """`compiled`: blocks with dynamic shapes; `static`: blocks for each shape; `graphs`: `compiled`, replayed."""
 
 FP8_CAPABILITY = (8, 9)
+_ENGINES_NAMES: dict[Precision, QuantizeForm] = {"fp32": "none", "bf16": "none", "fp8": "fp8", "nf4": "bnb-nf4"}
 _IN_BLOCKS = ("transformer_blocks.", "single_transformer_blocks.")
 _MODULATION = ".norm"
 
@@ -48,7 +51,8 @@ def formed(transformer: Any, form: Form, hardware: Hardware, compiler: str = "in
     _PRECISIONS[form.precision](transformer, hardware)
     if form.launch == "eager":
         return transformer
-    transformer.compile_repeated_blocks(fullgraph=True, dynamic=form.launch != "static", backend=compiler)
+    named = _ENGINES_NAMES[form.precision]
+    compilation.prepare(transformer, named, fullgraph=True, dynamic=form.launch != "static", backend=compiler)
     return Graphed(transformer, cuda_graphs(hardware)) if form.launch == "graphs" else transformer
 
 

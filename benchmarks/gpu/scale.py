@@ -64,8 +64,8 @@ FULL = Scale(
 TINY = Scale(
     name="tiny FLUX, random weights",
     transformer={
-        "num_layers": 1,
-        "num_single_layers": 1,
+        "num_layers": 2,  # so that blocks of a kind share what is compiled
+        "num_single_layers": 2,
         "attention_head_dim": 32,
         "num_attention_heads": 2,
         "joint_attention_dim": 64,

@@ -1,8 +1,9 @@
-"""What a pinned buffer that is used again buys: the bytes of one image from the device to the host."""
+"""What pinned memory that is used again buys: the bytes of one image from the device to the host."""
 
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final
 
 import torch
@@ -10,13 +11,14 @@ import torch
 from benchmarks.gpu.bench import Bench, Figures
 from benchmarks.gpu.forms import Unavailable
 from benchmarks.gpu.hardware import WARM_UP, Hardware
+from fluxpool_inference.worker.device import to_host
 
 _TIMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class HostCopy:
-    """Copies of the colours of one square image, by turns: into new pageable memory, and into one pinned buffer."""
+    """Copies of the colours of one square image, by turns: into pageable memory, and into pinned memory as the engine."""
 
     side: int
 
@@ -30,8 +32,9 @@ class HostCopy:
     def measure(self, bench: Bench) -> Figures:
         """See Cell."""
         hardware = bench.hardware
+        require_pinned(hardware)
         pixels = torch.randint(0, 256, (self.side, self.side, 3), device=hardware.device).to(torch.uint8)
-        copies = ways(pixels, pinned(pixels.shape, hardware))
+        copies = ways(pixels)
         seconds: dict[str, list[float]] = {way: [] for way in copies}
         for _ in range(WARM_UP + _TIMED):
             for way, copy in copies.items():
@@ -47,13 +50,12 @@ class HostCopy:
         }
 
 
-def ways(pixels: torch.Tensor, buffer: torch.Tensor) -> dict[str, Callable[[], torch.Tensor]]:
-    """Each way to the host; what it returns has the pixels once the device is done."""
-    return {"pageable": pixels.cpu, "pinned": lambda: buffer.copy_(pixels, non_blocking=True)}
+def ways(pixels: torch.Tensor) -> dict[str, Callable[[], torch.Tensor]]:
+    """Each way to the host."""
+    return {"pageable": pixels.cpu, "pinned": partial(to_host, pixels)}
 
 
-def pinned(shape: torch.Size, hardware: Hardware) -> torch.Tensor:
-    """Bytes of the host that the device reaches by itself. Raises Unavailable."""
+def require_pinned(hardware: Hardware) -> None:
+    """Raises Unavailable where no device reaches memory of the host by itself."""
     if not hardware.is_gpu:
         raise Unavailable("pinned memory needs a CUDA device")
-    return torch.empty(shape, dtype=torch.uint8, pin_memory=True)

@@ -1,5 +1,6 @@
 """One denoising step over rows of one size, as the engine runs it."""
 
+import statistics
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,14 +12,19 @@ from benchmarks.gpu.forms import Launch, Precision
 from benchmarks.gpu.hardware import TIMED, WARM_UP
 from benchmarks.gpu.scale import Model
 from fluxpool_inference.worker.flux import NonFiniteError
+from fluxpool_inference.worker.modulation import STEPS_AHEAD
 
 _STEPS = WARM_UP + TIMED
-"""Of the schedule that is walked along; a step takes as long in any."""
+"""Of the schedule that is walked along; a step takes as long in any, but for the first of STEPS_AHEAD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step. `attention` names a backend; None takes the fastest that was found."""
+    """A step. `attention` names a backend; None takes the fastest that was found.
+
+    One in STEPS_AHEAD steps computes modulations for all of them. The median is that of a step that does not; the mean
+    is over as many consecutive steps, and so what a step takes in an image.
+    """
 
     model: Model
     side: int
@@ -55,6 +61,7 @@ class Step:
             "first_seconds": times.first_seconds,
             "seconds": times.seconds,
             "median_seconds": times.median,
+            "mean_seconds": statistics.mean(times.seconds[-STEPS_AHEAD:]),
             "tflop": tflop,
             "tflop_per_second": rate,
             "share_of_reference_rate": rate / REFERENCE_TFLOP_PER_SECOND,

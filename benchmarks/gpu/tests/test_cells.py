@@ -21,15 +21,40 @@ from benchmarks.gpu.forms import Unavailable
 from benchmarks.gpu.scale import TINY
 from fluxpool_inference.worker import flux, formulas
 from fluxpool_inference.worker.flux import FluxModel, NonFiniteError
+from fluxpool_inference.worker.modulation import ModulatedTransformer
 
 
 def test_a_step_has_its_times_its_operations_and_what_was_measured(bench: Bench) -> None:
     figures = Step("dev", 32, 2, "bf16", "eager").measure(bench)
     assert len(figures["seconds"]) == 5
+    assert figures["mean_seconds"] == pytest.approx(sum(figures["seconds"][1:]) / 4)
     assert figures["tflop"] == bench.flops.step("dev", 32, 2)
     assert figures["tflop_per_second"] == figures["tflop"] / figures["median_seconds"]
     assert figures["share_of_reference_rate"] == figures["tflop_per_second"] / 790
     assert (figures["attention"], figures["text_tokens"], figures["peak_memory_bytes"]) == ("native", 16, None)
+
+
+def test_the_steps_that_times_of_images_are_derived_from_compute_modulations_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    steps = 0
+    modulations, step = ModulatedTransformer.modulations, FluxModel.step
+
+    def counted_modulations(*arguments: Any) -> torch.Tensor:
+        computed.append(steps)
+        return modulations(*arguments)
+
+    def counted_step(*arguments: Any) -> None:
+        nonlocal steps
+        step(*arguments)
+        steps += 1
+
+    monkeypatch.setattr(ModulatedTransformer, "modulations", counted_modulations)
+    monkeypatch.setattr(FluxModel, "step", counted_step)
+    Step("dev", 32, 2, "bf16", "eager").measure(bench)
+    assert steps == 8
+    assert [index for index in computed if index >= steps - 4] == [4]
 
 
 def test_compiled_blocks_are_the_engines_steps_too(bench: Bench) -> None:
@@ -54,11 +79,10 @@ def test_both_ways_to_the_host_bring_the_same_bytes_and_are_timed_by_turns(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = torch.randint(0, 256, (8, 8, 3)).to(torch.uint8)
-    buffer = torch.zeros_like(pixels)
-    copies = ways(pixels, buffer)
-    assert all(torch.equal(copy(), pixels) for copy in copies.values())
-    assert copies["pinned"]() is buffer, "the same memory each time"
-    monkeypatch.setattr(host_copy, "pinned", lambda shape, _: torch.empty(shape, dtype=torch.uint8))
+    assert all(torch.equal(copy(), pixels) for copy in ways(pixels).values())
+    with pytest.raises(Unavailable, match="pinned memory needs a CUDA device"):
+        HostCopy(32).measure(bench)
+    monkeypatch.setattr(host_copy, "require_pinned", lambda _: None)
     figures = HostCopy(32).measure(bench)
     assert figures["bytes"] == 32 * 32 * 3
     assert len(figures["pageable_seconds"]) == len(figures["pinned_seconds"]) == 20
@@ -73,6 +97,10 @@ def test_images_of_mixed_steps_are_those_of_the_stock_pipeline(bench: Bench) -> 
     done = figures["engine_done_seconds"]
     assert max(done) == done[1]  # the first of those with the most steps is done with the last
     assert figures["stock_done_seconds"] == sorted(figures["stock_done_seconds"])
+
+
+def test_no_side_compiles_anything_while_its_mixed_steps_are_timed(bench: Bench) -> None:
+    assert MixedSteps("bf16", "compiled").measure(bench)["compilations_while_timed"] == 0
 
 
 def test_an_engine_that_mixes_up_rows_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,9 @@ from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.ipc.messages import StepDone
 from fluxpool_inference.worker.modulation import STEPS_AHEAD, Ahead, ModulatedTransformer, modulated, stock
 from fluxpool_inference.worker.trial import Trial
+from fluxpool_inference.worker.warm_up import first_steps
+
+SMALL = EngineConfig("m", default_width=64, default_height=64)
 
 
 @pytest.fixture(params=["dev", "schnell"])
@@ -136,8 +139,15 @@ def test_whoever_joins_after_a_step_has_others_computed_along_as_they_need(
     model.assert_equal(recorder.made)
 
 
+def test_a_compiler_sees_modulations_of_one_step_and_of_more_before_anyone_asks(
+    model: Comparison, asked: list[int]
+) -> None:
+    first_steps(model.model, SMALL)
+    assert asked == [1, STEPS_AHEAD, 2 * STEPS_AHEAD]
+
+
 def test_warm_up_times_steps_with_one_computation_for_all_of_them(model: Comparison, asked: list[int]) -> None:
-    Trial(model.model, EngineConfig("m", default_width=64, default_height=64)).steps(2)()
+    Trial(model.model, SMALL).steps(2)()
     assert asked == [2 * STEPS_AHEAD]
 
 

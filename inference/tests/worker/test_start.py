@@ -172,7 +172,7 @@ def test_compiling_is_done_before_costs_are_measured(config: EngineConfig, monke
     monkeypatch.setattr(start.loading.compilation, "blocks", lambda *_: None)
     stages = Stages()
     start.start(replace(config, compile="blocks"), stages)
-    assert rows[:3] == [1, 2, 1]
+    assert rows[:4] == [1, 1, 2, 1]
     assert stages.seconds["compile"] > 0
 
 

@@ -85,7 +85,9 @@ class ModulatedTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # wit
         *of_blocks, last = torch.split(modulations, self._widths(), dim=1)
         cos, sin = rotary
         blocks = (*self.transformer_blocks, *self.single_transformer_blocks)
-        for block, modulation in zip(blocks, of_blocks, strict=True):
+        for number, (block, modulation) in enumerate(zip(blocks, of_blocks, strict=True)):
+            if number == len(self.transformer_blocks):
+                text, image = _side_by_side(text, image)
             text, image = block(
                 hidden_states=image,
                 encoder_hidden_states=text,
@@ -134,6 +136,12 @@ class ModulatedTransformer(FluxTransformer2DModel):  # type: ignore[misc]  # wit
         """Of each double block, each single one, and the last norm."""
         double, single = [12] * len(self.transformer_blocks), [3] * len(self.single_transformer_blocks)
         return [parts * self.inner_dim for parts in (*double, *single, 2)]
+
+
+def _side_by_side(text: torch.Tensor, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same in one tensor, as single blocks return them: else the first of these would be compiled for itself."""
+    both = torch.cat((text, image), dim=1)
+    return both[:, : text.shape[1]], both[:, text.shape[1] :]
 
 
 def modulated(transformer: Any) -> ModulatedTransformer:

@@ -1,6 +1,7 @@
 """Images of the default size to try a model on."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -31,13 +32,13 @@ class Trial:
         """So many prompts by one forward."""
         return partial(self._model.encode, [_PROMPT] * prompts, self.bucket.text_tokens)
 
-    def image(self) -> "Trajectory":
+    def image(self, steps: int = STEPS) -> "Trajectory":
         """One image before its first step."""
-        return self._model.begin(self._request, self.bucket, self._conditioning)
+        return self._model.begin(replace(self._request, steps=steps), self.bucket, self._conditioning)
 
-    def step(self, rows: int) -> Callable[[], None]:
-        """A step over so many images: their first, and if it runs again, their next."""
-        return partial(self._model.step, self.bucket, [self.image() for _ in range(rows)])
+    def step(self, rows: int, of_steps: int = STEPS) -> Callable[[], None]:
+        """A step over so many images of so many steps: their first, and if it runs again, their next."""
+        return partial(self._model.step, self.bucket, [self.image(of_steps) for _ in range(rows)])
 
     def steps(self, rows: int) -> Callable[[], None]:
         """All `STEPS` steps of so many images."""

@@ -94,8 +94,12 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
 
 
 def first_steps(model: Denoiser, config: EngineConfig) -> None:
-    """Run a step of one row and one of two, between which compilers tell apart. Raises what the model raises."""
+    """Run steps of one row, of images of one step and of several, and of two rows. Raises what the model raises.
+
+    Compilers tell one row from more, both of a step and of the modulations that are computed ahead.
+    """
     trial = Trial(model, config)
+    trial.step(1, of_steps=1)()
     for rows in range(1, min(2, config.batch_size_max) + 1):
         trial.step(rows)()
 
