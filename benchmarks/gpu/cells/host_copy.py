@@ -18,7 +18,7 @@ _TIMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class HostCopy:
-    """Copies of the colours of one square image, by turns: into pageable memory, and into pinned memory as the engine."""
+    """Copies of the colours of one square image, by turns: into pageable memory, and, as the engine, into pinned."""
 
     side: int
 
