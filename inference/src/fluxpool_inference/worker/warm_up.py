@@ -20,6 +20,8 @@ from fluxpool_inference.worker.text import prompts_together
 from fluxpool_inference.worker.trial import STEPS, Trial
 
 _RUNS = 5
+_RUNS_OF_STEPS = 3
+"""Of all the steps of an image, which are several."""
 _ENOUGH_SECONDS = 1.0
 _CONFIRMED = 0.25
 """A run that differs by no more than this share from what was measured before confirms it: single runs scatter."""
@@ -71,7 +73,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
         try:
             trial.step(rows)()
             expected = before.step.seconds(rows) * STEPS if before else None
-            samples.append((rows, _seconds(partial(trial.steps, rows), clock, expected) / STEPS))
+            samples.append((rows, _seconds(partial(trial.steps, rows), clock, expected, _RUNS_OF_STEPS) / STEPS))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
                 raise
@@ -104,8 +106,10 @@ def first_steps(model: Denoiser, config: EngineConfig) -> None:
         trial.step(rows)()
 
 
-def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None) -> float:
-    """The median seconds of a few runs; of fewer where each takes long. None is the first of its kind.
+def _seconds(
+    ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None, runs: int = _RUNS
+) -> float:
+    """The median seconds of a few `runs`; of fewer where each takes long. None is the first of its kind.
 
     Each is made ready before it is timed. If the first confirms what was measured `before`, it is that.
     """
@@ -119,6 +123,6 @@ def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: fl
     seconds = [run()]
     if before is not None and abs(seconds[0] / before - 1) <= _CONFIRMED:
         return before
-    while len(seconds) < _RUNS and sum(seconds) < _ENOUGH_SECONDS:
+    while len(seconds) < runs and sum(seconds) < _ENOUGH_SECONDS:
         seconds.append(run())
     return statistics.median(seconds)
