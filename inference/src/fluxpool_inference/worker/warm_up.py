@@ -106,9 +106,7 @@ def first_steps(model: Denoiser, config: EngineConfig) -> None:
         trial.step(rows)()
 
 
-def _seconds(
-    ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None, runs: int = _RUNS
-) -> float:
+def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None, runs: int = _RUNS) -> float:
     """The median seconds of a few `runs`; of fewer where each takes long. None is the first of its kind.
 
     Each is made ready before it is timed. If the first confirms what was measured `before`, it is that.
