@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
@@ -33,7 +33,7 @@ class Hpa:
     """
 
     pool: Pool
-    value: int = field(default=PER_REPLICA)
+    value: int = 0
 
     def needs(self, replicas: int) -> None:
         """Let the metric call for so many replicas."""
@@ -47,8 +47,9 @@ class Hpa:
 
 @contextmanager
 def external_metrics(stage: Stage, pool: Pool) -> Iterator[Hpa]:
-    """An HPA of one to four replicas on the pool, for the length of the block."""
+    """An HPA of one to four replicas on the pool, for the length of the block. It begins content with those there are."""
     hpa = Hpa(pool)
+    hpa.needs(pool.deployed())
     server = _serve(hpa)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     objects = [*_registration(), _autoscaler(pool)]

@@ -87,10 +87,16 @@ class FakePods:
     def wait_until_scraped(self, namespace: str, pool: str, replicas: int = 1) -> None:
         """Return when so many pods of the pool have been scraped more than once: then the operator knows them."""
 
-        def scraped() -> bool:
-            return sum(pod.scrapes > 1 for pod in self._of(namespace, pool)) == replicas
+        def scrapes() -> dict[str, int]:
+            return {pod.name: pod.scrapes for pod in self._of(namespace, pool)}
 
-        wait_for(f"scrapes of {replicas} pods of {namespace}/{pool}", scraped)
+        def scraped() -> bool:
+            return sum(times > 1 for times in scrapes().values()) == replicas
+
+        try:
+            wait_for(f"scrapes of {replicas} pods of {namespace}/{pool}", scraped)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; scrapes: {scrapes()}") from None
 
     def _of(self, namespace: str, pool: str) -> list[FakePod]:
         return [pod for pod in list(self._by_address.values()) if pod.pool == (namespace, pool)]
