@@ -47,9 +47,9 @@ class Hpa:
 
 @contextmanager
 def external_metrics(stage: Stage, pool: Pool) -> Iterator[Hpa]:
-    """An HPA of one to four replicas on the pool, for the length of the block. It begins content with those there are."""
+    """An HPA of one to four replicas on the pool, for the length of the block. At first it wants those that there are."""
     hpa = Hpa(pool)
-    hpa.needs(pool.deployed())
+    hpa.needs(pool.ready())
     server = _serve(hpa)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     objects = [*_registration(), _autoscaler(pool)]
