@@ -47,7 +47,7 @@ class Hpa:
 
 @contextmanager
 def external_metrics(stage: Stage, pool: Pool) -> Iterator[Hpa]:
-    """An HPA of one to four replicas on the pool, for the length of the block. At first it wants those that there are."""
+    """An HPA of one to four replicas on the pool, for the length of the block. At first it wants what is there."""
     hpa = Hpa(pool)
     hpa.needs(pool.ready())
     server = _serve(hpa)
