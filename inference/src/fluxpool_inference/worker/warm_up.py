@@ -60,10 +60,9 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
         before: What an earlier server measured. What it says is kept, stage by stage, if one timed run confirms it: so
             the unit of work stays the same over restarts.
     """
-    trial = Trial(model, config)
+    trial = Trial(model, config)  # which has encoded once
     if before and (before.reference, before.shape) != (trial.bucket, model.shape):
         before = None
-    trial.encoding(1)()
     encode_seconds = _seconds(partial(trial.encoding, 1), clock, before.encode_seconds if before else None)
     samples: list[tuple[int, float]] = []
     rows_held = None
