@@ -3,10 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
-from fluxpool_demo.errors import UnreachableError
 from fluxpool_demo.kube import Object, connect
 
 Result = TypeVar("Result")
@@ -54,8 +53,5 @@ class Background:
 async def follow(kind: str, namespace: str | None, on_event: Callable[[str, Object], None]) -> None:
     """Tell of every object of a kind as it is, and of every change, for ever; across restarts of the API server too."""
     async with connect() as kube:
-        while True:
-            with suppress(UnreachableError):
-                async for verb, item in kube.watch(kind, namespace):
-                    on_event(verb, item)
-            await asyncio.sleep(0.5)
+        async for verb, item in kube.watch(kind, namespace):
+            on_event(verb, item)

@@ -27,6 +27,8 @@ LARGEST_BATCH_SIZE = 64
 STEP_FIXED_SECONDS, STEP_PER_ROW_SECONDS = 0.01, 0.09
 """Nearly all of a step is spent on rows: with b of them a request takes 0.1 + 0.9 b times as long as alone."""
 MEAN_WORK_SECONDS = 2.0
+FOUND_SECONDS = 60
+"""Prometheus looks for new pods at most every five seconds, twice over, and on a busy machine is late with both."""
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class FakePods:
             return sum(times > 1 for times in scrapes().values()) == replicas
 
         try:
-            wait_for(f"scrapes of {replicas} pods of {namespace}/{pool}", scraped)
+            wait_for(f"scrapes of {replicas} pods of {namespace}/{pool}", scraped, FOUND_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}; scrapes: {scrapes()}") from None
 

@@ -82,11 +82,13 @@ def without(wiring: Wiring, pool: Pool) -> Iterator[None]:
         wiring.front.without.clear()
 
 
+# A sentence counts the pods of the moment of its transition, when some may still be too new to be missed; so the words
+# leave out how many, where that moment may be this near to the start of the pods.
 OF_ALL: dict[str, tuple[Break, str, str]] = {
     "internal-error": (answering(fails), "QueryError", "answered 500"),
     "unauthorized": (answering(asks_for_a_token), "Unauthorized", "answered 401"),
     "stopped": (stopped, "PrometheusUnreachable", "cannot be reached"),
-    "empty": (answering(knows_nothing), "MetricsMissing", "3 of 3 ready pods have no series in Prometheus"),
+    "empty": (answering(knows_nothing), "MetricsMissing", "of 3 ready pods have no series in Prometheus"),
 }
 OF_ONE: dict[str, tuple[Break, str, str]] = {
     "nan": (nan, "MetricsMissing", "of 3 ready pods give NaN, or nothing, for a metric that scaling needs"),

@@ -21,6 +21,7 @@ FIELD_MANAGER: Final = "fluxpool-demo"
 NOT_FOUND: Final = 404
 TIMEOUT: Final = ClientTimeout(total=30, sock_connect=5)
 WATCH_SECONDS: Final = 300
+RETRY_SECONDS: Final = 0.5
 PLURALS: Final[Mapping[str, tuple[str, str]]] = {
     "Namespace": ("api/v1", "namespaces"),
     "Node": ("api/v1", "nodes"),
@@ -165,13 +166,25 @@ class Kube:
         return str((await self._call("GET", "/version"))["gitVersion"])
 
     async def watch(self, kind: str, namespace: str | None) -> AsyncIterator[tuple[str, Object]]:
-        """All objects of a kind (None: in all namespaces) as they are, then every change: verb and object, for ever."""
+        """All objects of a kind (None: in all namespaces) as they are, then every change: verb and object, for ever.
+
+        Where a stream ends or the API server is away, it lists anew and goes on; what went away meanwhile is told of.
+        """
+        known: dict[str, Object] = {}
+        path = path_of(kind, namespace)
         while True:
-            listing = await self._call("GET", path_of(kind, namespace))
-            for item in listing["items"]:
-                yield "ADDED", item
-            async for verb, item in self._follow(path_of(kind, namespace), listing["metadata"]["resourceVersion"]):
-                yield verb, item
+            try:
+                listing = await self._call("GET", path)
+                before, known = known, {item["metadata"]["uid"]: item for item in listing["items"]}
+                for uid in before.keys() - known.keys():
+                    yield "DELETED", before[uid]
+                for uid, item in list(known.items()):
+                    yield "MODIFIED" if uid in before else "ADDED", item
+                async for verb, item in self._follow(path, listing["metadata"]["resourceVersion"]):
+                    _keep(known, verb, item)
+                    yield verb, item
+            except UnreachableError:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, path: str, version: str) -> AsyncIterator[tuple[str, Object]]:
         """Changes after a version, until the API server ends the stream or has forgotten the version."""
@@ -227,6 +240,14 @@ class Kube:
         except (ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"cannot reach the API server: {error!r}") from error
         return answer.response
+
+
+def _keep(known: dict[str, Object], verb: str, item: Object) -> None:
+    uid = item["metadata"]["uid"]
+    if verb == "DELETED":
+        known.pop(uid, None)
+    else:
+        known[uid] = item
 
 
 def _state(found: Object | None) -> str:

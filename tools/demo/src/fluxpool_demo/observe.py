@@ -102,12 +102,8 @@ class Observer:
         return sum(reading.value for reading in readings if reading.labels.get(POD_UID) in self.pods)
 
     async def _follow(self, kind: str, see: Callable[[str, Object], None]) -> None:
-        while True:
-            try:
-                async for verb, item in self.kube.watch(kind, self.namespace):
-                    see(verb, item)
-            except UnreachableError:
-                await asyncio.sleep(1)
+        async for verb, item in self.kube.watch(kind, self.namespace):
+            see(verb, item)
 
     def _see_pool(self, verb: str, item: Object) -> None:
         if item["metadata"]["name"] != self.pool or verb == "DELETED":
