@@ -1,8 +1,8 @@
 """What was measured, to what it says: ratios with intervals, and the aims. Pure.
 
 A cell's rounds are dicts of one sample per side, as `measure.Sample.as_dict` has them, and of the life of the sides'
-processes in which they were measured, beside what else is known of them. Each ratio is ours over theirs, round by round; its median has a bootstrap 95 %
-interval over lives. The best peer is the one against which we look worst.
+processes in which they were measured, beside what else is known of them. Each ratio is ours over theirs, round by
+round; its median has a bootstrap 95 % interval over lives. The best peer is the one against which we look worst.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
