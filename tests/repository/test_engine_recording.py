@@ -16,6 +16,7 @@ sys.path[:0] = [str(TOP / "benchmarks"), str(TOP / "benchmarks" / "engine")]
 import compare  # noqa: E402 - after the path
 from comparison import measure, results  # noqa: E402
 from comparison.cells import OURS, PEERS  # noqa: E402
+from record import today  # noqa: E402
 
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Load  # noqa: E402
@@ -167,7 +168,7 @@ async def test_a_round_names_its_life_its_day_and_the_run_it_was_measured_in(
     assert [run["commit"] for run in kept["runs"]] == ["a", "b"]
     python = "tests/.venv/bin/python benchmarks/engine/compare.py mixed_steps --rounds"
     assert [run["command"] for run in kept["runs"]] == [f"{python} 3", f"{python} 1 --more"]
-    assert {one["date"] for one in kept["rounds"]} <= {compare.today()}
+    assert {one["date"] for one in kept["rounds"]} <= {today()}
     assert [sorted(names) for names in staged] == [sorted((OURS, *PEERS))] * 3
     assert kept["cell"]["kinds"][0] == "64x64, 4 steps"
 

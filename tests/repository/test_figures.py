@@ -71,7 +71,8 @@ def cell(comparisons: list[dict[str, object]], **changes: Any) -> dict[str, Any]
 def lines_of_cells(folder: Path, **cells: dict[str, Any]) -> list[str]:
     """The block between its markers."""
     (folder / "a.json").write_text(json.dumps({"parts": {"x": {"figures": {"cells": cells}}, "y": {"figures": {}}}}))
-    return quote.quoted("<!-- cells: a -->\n<!-- end -->", folder).splitlines()[1:-1]
+    block: str = quote.quoted("<!-- cells: a -->\n<!-- end -->", folder)
+    return block.splitlines()[1:-1]
 
 
 def test_a_cell_is_told_against_the_peer_it_looks_worst_against_and_against_the_bare_loop(tmp_path: Path) -> None:
