@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -98,6 +101,22 @@ def test_a_script_that_is_killed_as_it_records_leaves_what_was_recorded(
     with pytest.raises(KeyboardInterrupt):
         recording.record("all", part("a", 2), tmp_path)
     assert path.read_text() == before
+
+
+def test_a_script_that_is_ended_while_it_records_leaves_a_whole_file(tmp_path: Path) -> None:
+    script = (
+        "import record, pathlib, sys\n"
+        "part = record.Part('a', 'make a', {}, [], {'cells': list(range(20000))})\n"
+        "while True: record.record('all', part, pathlib.Path(sys.argv[1]))\n"
+    )
+    for after_seconds in (0.0, 0.01, 0.02, 0.03):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=TOP / "benchmarks")
+        while not (tmp_path / "all.json").exists():
+            assert process.poll() is None
+        time.sleep(after_seconds)
+        process.terminate()
+        assert process.wait(timeout=60) == -signal.SIGTERM
+        assert set(json.loads((tmp_path / "all.json").read_text())["parts"]) == {"a"}
 
 
 def test_a_figure_without_an_aim_is_neither_met_nor_missed() -> None:

@@ -13,6 +13,7 @@ from benchmarks.gpu.bench import Bench, Figures, Subject
 from benchmarks.gpu.cells.agreement import distance
 from benchmarks.gpu.forms import Launch, Precision
 from benchmarks.gpu.scale import GUIDANCE
+from fluxpool_inference.worker.flux import NonFiniteError
 
 STEPS: Final = (4, 28, 8, 16, 28, 4, 16, 8)
 """Of the images, in the order of their arrival, which is all at once."""
@@ -50,12 +51,14 @@ class MixedSteps:
         return f"mixed steps, {self.precision} {self.launch}"
 
     def measure(self, bench: Bench) -> Figures:
-        """See Cell."""
+        """See Cell. Raises NonFiniteError: an error that is not a number is no error, and none is greater."""
         subject = bench.subject("dev", bench.form(self.precision, self.launch))
         engine = _warm(_by_the_engine, bench, subject)
         # The same blocks are compiled for other norms now: torch would count both, up to its limit, where it raises.
         torch.compiler.reset()
         stock = _warm(_by_the_stock_pipeline, bench, subject)
+        if not all(torch.isfinite(latents).all() for latents in (*engine.latents, *stock.latents)):
+            raise NonFiniteError("latents are not finite")
         errors = [distance(ours, theirs) for ours, theirs in zip(engine.latents, stock.latents, strict=True)]
         return subject.describe() | {
             "width": bench.scale.small,
