@@ -57,8 +57,6 @@ class MixedSteps:
         # The same blocks are compiled for other norms now: torch would count both, up to its limit, where it raises.
         torch.compiler.reset()
         stock = _warm(_by_the_stock_pipeline, bench, subject)
-        if not all(torch.isfinite(latents).all() for latents in (*engine.latents, *stock.latents)):
-            raise NonFiniteError("latents are not finite")
         errors = [distance(ours, theirs) for ours, theirs in zip(engine.latents, stock.latents, strict=True)]
         return subject.describe() | {
             "width": bench.scale.small,
@@ -77,10 +75,12 @@ class MixedSteps:
 
 
 def _warm(run: Callable[[Bench, Subject, tuple[int, ...]], Denoised], bench: Bench, subject: Subject) -> Denoised:
-    """What a side does once it has done the like before."""
+    """What a side does once it has done the like before. Raises NonFiniteError."""
     run(bench, subject, WARM_UP_STEPS)
     before = counters["stats"]["unique_graphs"]
     done = run(bench, subject, STEPS)
+    if not all(torch.isfinite(latents).all() for latents in done.latents):
+        raise NonFiniteError("latents are not finite")
     return replace(done, compilations=counters["stats"]["unique_graphs"] - before)
 
 
