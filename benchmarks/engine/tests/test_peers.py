@@ -81,6 +81,7 @@ async def asked(application: FastAPI, requests: Sequence[ImageRequest]) -> list[
     """The images of requests that come at once, one after the other."""
     transport = httpx.ASGITransport(application)
     async with (
+        asyncio.timeout(60),
         application.router.lifespan_context(application),
         httpx.AsyncClient(transport=transport, base_url="http://peer") as client,
     ):
