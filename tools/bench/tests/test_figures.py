@@ -77,6 +77,17 @@ def test_what_is_better_decides_who_is_ahead() -> None:
         compare([], higher_is_better=True)
 
 
+@pytest.mark.parametrize(("rounds", "verdict"), [(1, "too few rounds"), (5, "too few rounds"), (6, "ahead")])
+def test_rounds_that_chance_alone_could_have_won_have_no_verdict(rounds: int, verdict: str) -> None:
+    found = compare([(1.001 + i / 1000, 1.0) for i in range(rounds)], higher_is_better=True)
+    assert (found.verdict, found.interval is None) == (verdict, verdict == "too few rounds")
+    [throughput, _] = report.comparison([run(t, n, s) for n in range(rounds) for t, s in (("a", 1.0), ("b", 2.0))])
+    assert (throughput["verdict"], throughput["interval"] is None) == (verdict, verdict == "too few rounds")
+    [*_, intervals, verdicts] = table.comparison([throughput]).columns
+    assert list(verdicts.cells) == [verdict]
+    assert list(intervals.cells) == ["2.000 to 2.000" if verdict == "ahead" else "-"]
+
+
 def test_a_comparison_names_who_is_ahead() -> None:
     runs = [run(target, number, latency) for number in range(1, 11) for target, latency in (("a", 1.0), ("b", 2.0))]
     rows = {row["figure"]: row for row in report.comparison(runs)}

@@ -94,7 +94,7 @@ def test_a_comparison_runs_both_servers_in_turn_in_every_round(
         "--requests",
         "4",
         "--rounds",
-        "4",
+        "6",
         "--concurrent",
         "1,2",
         "--out",

@@ -16,6 +16,7 @@ from fluxpool_bench import arrivals, plots, report, table, workload
 from fluxpool_bench.client import Target
 from fluxpool_bench.errors import NoAnswerError, UsageError, reason
 from fluxpool_bench.session import Closed, Load, Open, Run, Session
+from fluxpool_bench.summary import LEAST_PAIRS
 from fluxpool_bench.workload import Kind, Workload
 
 EXIT_MISSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -63,7 +64,13 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--warm-up", type=int, default=3, metavar="N", help="requests to each server before the first run (default 3)"
     )
-    load.add_argument("--rounds", type=int, default=1, metavar="N", help="repeat everything N times (default 1)")
+    load.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"repeat everything N times (default 1); --compare says nothing of fewer than {LEAST_PAIRS}",
+    )
     work = p.add_argument_group("requests")
     work.add_argument("--workload", type=Path, metavar="TOML", help="a mix of sizes and steps, see the README")
     work.add_argument("--size", metavar="WxH")

@@ -43,7 +43,7 @@ def comparison(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """First target against second, per load: median ratio over the rounds with a bootstrap 95 % interval.
 
     "ahead" means that the interval excludes 1 on the better side (more images per second, shorter median latency); an
-    interval that holds 1 is a tie.
+    interval that holds 1 is a tie. Fewer than `summary.LEAST_PAIRS` rounds have neither interval nor verdict.
     """
     targets = list(dict.fromkeys(run.target for run in runs))
     if len(targets) != 2:
@@ -69,7 +69,7 @@ def _row(load: str, figure: str, pairs: Sequence[tuple[float, float]], *, higher
         "figure": figure,
         "pairs": found.pairs,
         "ratio": found.ratio,
-        "interval": [found.low, found.high],
+        "interval": found.interval,
         "verdict": found.verdict,
     }
 

@@ -9,6 +9,11 @@ import numpy as np
 
 from fluxpool_bench.client import Outcome, Record
 
+LEAST_PAIRS = 6
+"""Fewer say nothing with 95 % confidence: of two equal sides, one is ahead in all of n pairs with probability
+2 * (1/2)^n (the two-sided sign test: Conover, Practical Nonparametric Statistics, 3.4). That is 6.3 % for five pairs
+and 3.1 % for six."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -114,8 +119,8 @@ class Comparison:
 
     Attributes:
         ratio: Median of first/second.
-        low: Of the bootstrap 95 % interval.
-        high: The same.
+        low: The 2.5 % quantile of the bootstrap, which of fewer than `LEAST_PAIRS` is no bound of anything.
+        high: The 97.5 % quantile, likewise.
         verdict: Of the first side; an interval that holds 1 is a tie.
     """
 
@@ -123,7 +128,12 @@ class Comparison:
     ratio: float
     low: float
     high: float
-    verdict: Literal["ahead", "behind", "tie"]
+    verdict: Literal["ahead", "behind", "tie", "too few rounds"]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the ratio; None where there are too few rounds for one."""
+        return None if self.verdict == "too few rounds" else (self.low, self.high)
 
 
 def compare(
@@ -133,6 +143,8 @@ def compare(
     if not pairs:
         raise ValueError("no pair to compare")
     ratio, low, high = median_ratio(pairs, lives)
+    if len(pairs) < LEAST_PAIRS:
+        return Comparison(len(pairs), ratio, low, high, "too few rounds")
     above, below = low > 1, high < 1
     ahead, behind = (above, below) if higher_is_better else (below, above)
     return Comparison(len(pairs), ratio, low, high, "ahead" if ahead else "behind" if behind else "tie")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fluxpool_bench.client import Outcome, Record
 from fluxpool_bench.session import Load, Progress, Run
-from fluxpool_bench.summary import summarize
+from fluxpool_bench.summary import LEAST_PAIRS, summarize
 
 
 class LiveProgress(Progress):
@@ -95,15 +95,18 @@ def kinds(runs: Sequence[Run]) -> Table:
 
 def comparison(rows: Sequence[dict[str, Any]]) -> Table:
     """First server over second."""
-    table = Table(title="first server over second: median of the rounds, 95 % interval")
+    table = Table(title=f"first server over second: median of the rounds, 95 % interval from {LEAST_PAIRS} rounds on")
     for name in ("load", "figure", "ratio", "interval", "verdict"):
         table.add_column(name)
     for row in rows:
-        if row["pairs"]:
-            low, high = row["interval"]
-            table.add_row(row["load"], row["figure"], f"{row['ratio']:.3f}", f"{low:.3f} to {high:.3f}", row["verdict"])
-        else:
-            table.add_row(row["load"], row["figure"], "-", "-", row["verdict"])
+        ratio, interval = row.get("ratio"), row.get("interval")
+        table.add_row(
+            row["load"],
+            row["figure"],
+            f"{ratio:.3f}" if ratio is not None else "-",
+            f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
+            row["verdict"],
+        )
     return table
 
 
