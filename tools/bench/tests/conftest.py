@@ -12,7 +12,10 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 class ImageServer(ThreadingHTTPServer):
-    """Counts what it was asked; `statuses` are given out in turn, 200 when used up."""
+    """Counts what it was asked; `statuses` are given out in turn, 200 when used up.
+
+    Where set, `trickle` is the pause in seconds before each byte of an image's answer, and `images` are all it has.
+    """
 
     daemon_threads = True
 
@@ -22,6 +25,8 @@ class ImageServer(ThreadingHTTPServer):
         self.authorizations: set[str | None] = set()
         self.statuses: list[int] = []
         self.delay = 0.0
+        self.trickle = 0.0
+        self.images: list[dict[str, Any]] | None = None
         self.in_flight = 0
         self.most_in_flight = 0
         self.steps = 0
@@ -45,8 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         threading.Event().wait(self.server.delay)
         with self.server.lock:
             self.server.in_flight -= 1
-        data = [{"b64_json": PIXEL}] * body.get("n", 1)
-        self.answer(status, {"data": data} if status == 200 else {"error": {"message": "no"}})
+        images = self.server.images
+        data = [{"b64_json": PIXEL}] * body.get("n", 1) if images is None else images
+        self.answer(status, {"data": data} if status == 200 else {"error": {"message": "no"}}, self.server.trickle)
 
     def do_GET(self) -> None:
         text = "# TYPE fluxpool_batch_rows histogram\n"
@@ -54,12 +60,15 @@ class Handler(BaseHTTPRequestHandler):
             text += f'fluxpool_batch_rows_bucket{{le="{bound}"}} {int(self.server.steps * share)}\n'
         self.answer(200, text + f"fluxpool_batch_rows_count {self.server.steps}\nfluxpool_batch_rows_sum 0\n")
 
-    def answer(self, status: int, body: Any) -> None:
+    def answer(self, status: int, body: Any, pause: float = 0.0) -> None:
         raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.wfile.write(raw)
+        parts = [raw[place : place + 1] for place in range(len(raw))] if pause else [raw]
+        for part in parts:
+            threading.Event().wait(pause)
+            self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -103,6 +103,7 @@ def test_steps_are_counted_by_their_rows() -> None:
     before, after = {1.0: 2.0, 2.0: 4.0, math.inf: 4.0}, {1.0: 5.0, 2.0: 9.0, math.inf: 10.0}
     assert rows.steps_by_rows(before, after) == {"1": 3.0, "2": 2.0, "inf": 1.0}
     assert rows.steps_by_rows(after, before) == {}, "another process answered"
+    assert rows.steps_by_rows({}, after) == {}, "these are all steps since the server's start"
     assert rows.histogram("# no such metric\n") == rows.histogram(None) == {}
 
 

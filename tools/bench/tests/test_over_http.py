@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ImageServer
+from conftest import PIXEL, ImageServer
 from PIL import Image
 
 from fluxpool_bench.__main__ import main
@@ -54,7 +54,32 @@ def test_a_request_that_takes_longer_than_the_time_limit_has_failed(
 ) -> None:
     server.delay = 0.5
     assert main([server.url, "--timeout", "0.05", "--requests", "2", "--warm-up", "0"]) == 1
-    assert "2 failed, the first with: ReadTimeout" in capsys.readouterr().out
+    assert "2 failed, the first with: no whole answer within 0.05 s" in capsys.readouterr().out
+
+
+def test_an_answer_that_trickles_takes_longer_than_the_time_limit(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.trickle = 0.01
+    assert main([server.url, "--timeout", "0.3", "--requests", "2", "--warm-up", "0"]) == 1
+    assert "2 failed, the first with: no whole answer within 0.3 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([], "0 of 2"),
+        ([{"b64_json": PIXEL}], "1 of 2"),
+        ([{"b64_json": PIXEL}, {"b64_json": ""}], "1 of 2"),
+        ([{"b64_json": PIXEL}, {}], "1 of 2"),
+    ],
+)
+def test_an_answer_without_as_many_images_as_were_asked_for_has_failed(
+    server: ImageServer, capsys: pytest.CaptureFixture[str], images: list[dict[str, str]], said: str
+) -> None:
+    server.images = images
+    assert main([server.url, "--images", "2", "--requests", "2", "--warm-up", "0"]) == 1
+    assert f"2 failed, the first with: 200, but only {said} images" in capsys.readouterr().out
 
 
 def test_refusals_are_shown_and_never_retried(
