@@ -284,7 +284,24 @@ def test_a_key_that_no_header_can_hold_is_one_line_and_exit_2(
     assert capsys.readouterr().err == "fluxpool-bench: OPENAI_API_KEY must be ASCII\n"
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1:8000",
+        "http://",
+        "http://h:x/v1",
+        "ftp://h/v1",
+        "http://[::1/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:0/v1",
+        f"http://{'h' * 64}/v1",
+        "http://a..b/v1",
+        "http://xn--/v1",
+        "http://h/v1?key=1",
+        "http://h/v1#top",
+    ],
+)
 def test_an_address_that_is_no_url_is_exit_2(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([address]) == 2
     assert "base URL" in capsys.readouterr().err
@@ -297,6 +314,20 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(
     assert main([server.url, "--out", str(tmp_path / "file" / "out")]) == 2
     assert capsys.readouterr().err == f"fluxpool-bench: --out {tmp_path / 'file' / 'out'}: Not a directory\n"
     assert server.bodies == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_measured(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([server.url, "--out", "/proc/self"]) == 2
+    assert capsys.readouterr().err.startswith("fluxpool-bench: --out /proc/self: ")
+    assert server.bodies == []
+
+
+def test_a_folder_that_can_be_written_to_has_the_results_and_nothing_else(server: ImageServer, tmp_path: Path) -> None:
+    assert main([server.url, "--requests", "2", "--out", str(tmp_path / "new" / "out")]) == 0
+    names = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    assert names == {"result.json", "latency.png", "throughput.png", "rows.png"}
 
 
 def test_a_table_that_goes_into_a_file_is_not_cut(

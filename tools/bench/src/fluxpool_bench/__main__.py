@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
 import httpx
@@ -163,16 +164,19 @@ def _api_key() -> str:
 def _is_base_url(text: str) -> bool:
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
+        url.host.encode("idna")  # as the lookup of its address does
+    except (httpx.InvalidURL, UnicodeError):
         return False
-    return url.scheme in {"http", "https"} and bool(url.host)
+    port_is_right = url.port is None or 0 < url.port < 65536
+    return url.scheme in {"http", "https"} and bool(url.host) and port_is_right and not (url.query or url.fragment)
 
 
 def make_folder(folder: Path | None) -> None:
-    """Before anything is measured that could not be written then. Raises UsageError."""
+    """Make it and write to it, before anything is measured that could not be written then. Raises UsageError."""
     try:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
+            NamedTemporaryFile(dir=folder).close()
     except OSError as error:
         raise UsageError(f"--out {folder}: {reason(error)}") from error
 
