@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -66,9 +67,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         parts = [raw[place : place + 1] for place in range(len(raw))] if pause else [raw]
-        for part in parts:
-            threading.Event().wait(pause)
-            self.wfile.write(part)
+        with suppress(BrokenPipeError):  # a client that hangs up
+            for part in parts:
+                threading.Event().wait(pause)
+                self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
         pass

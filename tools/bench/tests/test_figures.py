@@ -6,8 +6,11 @@ import pytest
 
 from fluxpool_bench import report, rows, table
 from fluxpool_bench.client import Outcome, Record
-from fluxpool_bench.session import Run
+from fluxpool_bench.session import Closed, Load, Open, Run
 from fluxpool_bench.summary import compare, median_ratio, quantile, summarize
+
+ONE = Closed(1)
+RATE = Open((0.0, 1.0), "1/s")
 
 
 def record(index: int, due: float, done: float, outcome: Outcome = Outcome.OK, sent: float | None = None) -> Record:
@@ -24,7 +27,7 @@ def record(index: int, due: float, done: float, outcome: Outcome = Outcome.OK, s
     )
 
 
-def run(target: str, number: int, latency: float, load: str = "closed, 1 at once") -> Run:
+def run(target: str, number: int, latency: float, load: Load = ONE) -> Run:
     return Run(target, load, number, tuple(record(i, i * latency, (i + 1) * latency) for i in range(10)), {})
 
 
@@ -114,7 +117,27 @@ def test_a_reader_is_told_what_to_know_before_believing() -> None:
         record(2, 0, 1, sent=0.5),
         record(3, 0, 1, Outcome.FAILED),
     )
-    notes = " ".join(table.warnings([Run("t", "open, 1/s", 1, records, {})]))
+    notes = " ".join(table.warnings([Run("t", RATE, 1, records, {})]))
     assert "1 refused" in notes
     assert "this machine was the limit" in notes
     assert "1 failed, the first with: 500" in notes
+
+
+def test_a_reader_is_told_how_late_the_latest_request_left() -> None:
+    punctual = [record(number, 0, 1, sent=0.01) for number in range(199)]
+    [note] = table.warnings([Run("t", RATE, 1, (*punctual, record(199, 0, 3, sent=2.5)), {})])
+    assert "requests left up to 2.50 s late (p99 0.01 s)" in note
+    assert table.warnings([Run("t", RATE, 1, tuple(punctual), {})]) == []
+
+
+def test_a_reader_of_closed_runs_is_told_once_what_their_latencies_hide() -> None:
+    [note] = table.warnings([run("t", number, 1.0, load) for number in (1, 2) for load in (ONE, Closed(2))])
+    assert "coordinated omission" in note
+    assert table.warnings([run("t", 1, 1.0, RATE)]) == []
+
+
+def test_the_table_says_from_when_its_latencies_count() -> None:
+    titles = [table.results([run("t", 1, 1.0, load)]).title for load in (ONE, RATE)]
+    assert titles == [
+        f"latency in seconds, from when a request was {since} to its last byte" for since in ("sent", "due")
+    ]

@@ -36,7 +36,7 @@ def _groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
     several = len({run.target for run in runs}) > 1
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(f"{run.target}: {run.load}" if several else run.load, []).append(run)
+        groups.setdefault(f"{run.target}: {run.load}" if several else str(run.load), []).append(run)
     return groups
 
 

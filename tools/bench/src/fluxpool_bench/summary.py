@@ -25,6 +25,7 @@ class Summary:
         p95_of_all: As `p95`, over all requests that their clients did not give up, where those that were refused or
             failed count as longer than any; None if it is one of those.
         send_delay_p99: How late the generator itself sent (open loop): if large, it was the limit, not the server.
+        send_delay_max: The latest of all.
     """
 
     ok: int
@@ -42,6 +43,7 @@ class Summary:
     max: float | None
     p95_of_all: float | None
     send_delay_p99: float
+    send_delay_max: float
 
     @property
     def unanswered(self) -> int:
@@ -61,6 +63,7 @@ def summarize(records: Sequence[Record]) -> Summary:
     images = sum(record.images for record in records)
     seconds = max(record.done for record in records) - min(record.due for record in records)
     latencies = [record.latency for record in records if record.outcome is Outcome.OK]
+    delays = [record.sent - record.due for record in records]
     return Summary(
         ok=count[Outcome.OK],
         refused=count[Outcome.REFUSED],
@@ -76,7 +79,8 @@ def summarize(records: Sequence[Record]) -> Summary:
         p99=quantile(latencies, 0.99),
         max=max(latencies, default=None),
         p95_of_all=_of_all(latencies, count[Outcome.REFUSED] + count[Outcome.FAILED], 0.95),
-        send_delay_p99=quantile([record.sent - record.due for record in records], 0.99) or 0.0,
+        send_delay_p99=quantile(delays, 0.99) or 0.0,
+        send_delay_max=max(delays),
     )
 
 
