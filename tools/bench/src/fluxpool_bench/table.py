@@ -101,7 +101,7 @@ def kinds(runs: Sequence[Run]) -> Table:
 
 def comparison(rows: Sequence[dict[str, Any]]) -> Table:
     """First server over second."""
-    table = Table(title=f"first server over second: median of the rounds, 95 % interval from {LEAST_PAIRS} rounds on")
+    table = Table(title=f"first server over second: median of the rounds\n95 % interval from {LEAST_PAIRS} rounds on")
     for name in ("load", "figure", "ratio", "interval", "verdict"):
         table.add_column(name)
     for row in rows:
