@@ -7,6 +7,7 @@ import pytest
 from conftest import PIXEL, ImageServer
 from PIL import Image
 
+from fluxpool_bench import arrivals
 from fluxpool_bench.__main__ import main
 from fluxpool_bench.session import Session
 
@@ -35,6 +36,27 @@ def test_an_open_loop_sends_when_due_though_nothing_was_answered(server: ImageSe
     assert server.most_in_flight == 10
     [run] = results(tmp_path)["runs"]
     assert [round(r["due"], 3) for r in run["requests"]] == [i / 100 for i in range(10)]
+
+
+def test_arrivals_of_a_file_are_kept_though_nothing_was_answered(server: ImageServer, tmp_path: Path) -> None:
+    server.delay = 0.3
+    (tmp_path / "times.csv").write_text("t_s\n0.0\n0.05\n0.05\n0.2\n")
+    args = ["--arrivals", str(tmp_path / "times.csv"), "--warm-up", "0", "--out", str(tmp_path)]
+    assert main([server.url, *args]) == 0
+    [run] = results(tmp_path)["runs"]
+    assert run["load"] == "open, times.csv"
+    assert [r["due"] for r in run["requests"]] == [0.0, 0.05, 0.05, 0.2]
+    assert all(r["sent"] >= r["due"] for r in run["requests"])
+    assert server.most_in_flight == 4
+
+
+def test_poisson_arrivals_are_those_of_the_seed(server: ImageServer, tmp_path: Path) -> None:
+    args = ["--rate", "200", "--requests", "20", "--seed", "3", "--warm-up", "0", "--out", str(tmp_path)]
+    assert main([server.url, *args]) == 0
+    [run] = results(tmp_path)["runs"]
+    assert run["load"] == "open, 200/s Poisson"
+    assert [r["due"] for r in run["requests"]] == arrivals.poisson(200, 20, seed=3)
+    assert all(r["sent"] >= r["due"] for r in run["requests"])
 
 
 def test_what_the_command_line_says_of_a_request_is_in_each_of_them(
