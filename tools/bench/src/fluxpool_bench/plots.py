@@ -116,8 +116,8 @@ def _throughput(axes: Axes, groups: Sequence[Group]) -> None:
         bins = min(max(int(end / LEAST_BIN_SECONDS), 1), BINS)
         done = [record.done for record in records for _ in range(record.images)]
         counts, edges = np.histogram(done, bins=np.linspace(0, end, bins + 1))
-        look = {"color": group.colour, "linestyle": LINES[group.style], "linewidth": 1.5}
-        axes.stairs(counts * bins / end, edges, baseline=None, label=group.label, **look)
+        stairs = axes.stairs(counts * bins / end, edges, baseline=None, color=group.colour, label=group.label)
+        stairs.set(linestyle=LINES[group.style], linewidth=1.5)
     which = " (last round)" if len(groups[0].runs) > 1 else ""
     axes.set(xlabel="s from the start of the run", ylabel="images/s")
     axes.set(xlim=(0, None), ylim=(0, None), title=f"Throughput over time{which}")
@@ -129,8 +129,9 @@ def _rows(axes: Axes, groups: Sequence[Group]) -> None:
     width = 0.8 / len(groups)
     for number, group in enumerate(groups):
         steps = np.array([sum(run.steps_by_rows.get(f"{bound:g}", 0.0) for run in group.runs) for bound in bounds])
-        look = {"color": group.colour, "hatch": HATCHES[group.style], "edgecolor": "white"}
-        axes.bar(np.arange(len(bounds)) + number * width, steps / steps.sum(), width, label=group.label, **look)
+        places, shares = np.arange(len(bounds)) + number * width, steps / steps.sum()
+        hatch = HATCHES[group.style]
+        axes.bar(places, shares, width, color=group.colour, hatch=hatch, edgecolor="white", label=group.label)
     spans = [_span(below, bound) for below, bound in pairwise([0, *bounds])]
     axes.set_xticks(np.arange(len(bounds)) + 0.4 - width / 2, spans)
     axes.set(xlabel="rows in a step", ylabel="share of steps", title="Rows per denoising step")

@@ -143,7 +143,10 @@ class Comparison:
 def compare(
     pairs: Sequence[tuple[float, float]], *, higher_is_better: bool, lives: Sequence[int] | None = None
 ) -> Comparison:
-    """First against second; for `lives` see `median_ratio`. Raises ValueError without a pair."""
+    """First against second; for `lives` see `median_ratio`. Raises ValueError without a pair.
+
+    `LEAST_PAIRS` is asked of the pairs: where several are of one life, the caller asks the same of the lives.
+    """
     if not pairs:
         raise ValueError("no pair to compare")
     ratio, low, high = median_ratio(pairs, lives)

@@ -130,7 +130,7 @@ def warnings(runs: Sequence[Run]) -> list[str]:
         if summary.send_delay_max > LATE_SECONDS:
             notes.append(
                 f"{run.target}, {run.load}: requests left up to {summary.send_delay_max:.2f} s late "
-                f"(p99 {summary.send_delay_p99:.2f} s), which is in their latencies: this machine was the limit"
+                f"(p99 {summary.send_delay_p99:.2f} s), which is in their latencies: this machine was the limit then"
             )
         if failure := next((record.detail for record in run.records if record.outcome is Outcome.FAILED), None):
             notes.append(f"{run.target}, {run.load}: {summary.failed} failed, the first with: {failure}")
