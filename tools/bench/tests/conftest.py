@@ -19,6 +19,7 @@ class ImageServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # of five, a sixth connection at once may wait for a second try
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
