@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Final, Protocol
 
+from fluxpool_inference.outcomes import first_line
 from fluxpool_inference.scheduling.costs import KNEE_GAIN, WARM_ROWS, StepCurve
 from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.pacing import Clock
@@ -103,7 +104,7 @@ class GraphChoice:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - whatever a graph raises, steps run without
-            problem = next(iter(str(error).splitlines()), "") or type(error).__name__
+            problem = first_line(error)
         else:
             return None
         # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import first_line
 from fluxpool_inference.values import ModelInfo, Runtime
 from fluxpool_inference.worker import attention, compilation, offload, quantize
-from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
+from fluxpool_inference.worker.checkpoint import Checkpoint, failure
 from fluxpool_inference.worker.flux import FluxModel, Parts
 from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 from fluxpool_inference.worker.modulation import ModulatedTransformer, modulated

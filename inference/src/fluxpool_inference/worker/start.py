@@ -9,7 +9,7 @@ import transformers
 
 from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.cost_file import cost_file
-from fluxpool_inference.outcomes import StartError, StartFailure
+from fluxpool_inference.outcomes import StartError, StartFailure, first_line
 from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.worker import checkpoint, compilation, device, graphs, loading, memory, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
@@ -75,7 +75,7 @@ def _load(config: EngineConfig, hardware: torch.device, stages: Stages) -> FluxM
     except (RuntimeError, MemoryError) as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"the weights of {config.model!r} in {config.dtype}") from error
-        raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
+        raise checkpoint.failure(f"{config.model!r} cannot be loaded: {first_line(error)}") from error
 
 
 def _warm_up(
@@ -92,9 +92,7 @@ def _warm_up(
     except Exception as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"one image of the default size {size}") from error
-        raise checkpoint.failure(
-            f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}"
-        ) from error
+        raise checkpoint.failure(f"an image of the default size {size} cannot be made: {first_line(error)}") from error
 
 
 def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge | None) -> WarmUp:
