@@ -87,6 +87,8 @@ class _Loader:
         else:
             how = quantize.arguments(config, device)
             module = _weights(FluxTransformer2DModel, self._directory, "transformer", self._dtype, **how)
+            if config.quantize.form != "none":
+                quantize.settle(module, config, self._directory)
         # A block that is offloaded has its weights while it runs, and not before.
         in_place = config.offload != "group"
         module = modulated(module.to(device)) if in_place else offload.by_blocks(module, device)
