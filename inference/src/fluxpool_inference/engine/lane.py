@@ -119,6 +119,7 @@ class Lane:
     def longest_expected_seconds(self) -> float:
         """The longest that anything should take which the worker may be doing now."""
         costs, limits = self.serving.costs, self.serving.limits
+        decoded_together = self._place.config().decode_batch_size
         self._keep()
         kinds = {(entry.bucket, entry.rows) for entry in self.unfinished}
         return max(
@@ -127,7 +128,7 @@ class Lane:
                     costs.step_seconds(bucket, limits(bucket)),
                     rows * costs.step_seconds(bucket, 1),
                     rows * costs.prompt_seconds(bucket),
-                    costs.image_seconds(bucket),
+                    decoded_together * costs.image_seconds(bucket),
                 )
                 for bucket, rows in kinds
             ),
