@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.gpu.hardware import Hardware
 from fluxpool_inference.configuration import QuantizeForm
-from fluxpool_inference.worker import compilation
+from fluxpool_inference.worker import compilation, quantize
 from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 
 Precision = Literal["fp32", "bf16", "fp8", "nf4"]
@@ -19,8 +19,6 @@ Launch = Literal["eager", "compiled", "static", "graphs"]
 
 FP8_CAPABILITY = (8, 9)
 _ENGINES_NAMES: dict[Precision, QuantizeForm] = {"fp32": "none", "bf16": "none", "fp8": "fp8", "nf4": "bnb-nf4"}
-_IN_BLOCKS = ("transformer_blocks.", "single_transformer_blocks.")
-_MODULATION = ".norm"
 
 
 class Unavailable(Exception):  # noqa: N818 - a fact about the machine, not a fault
@@ -64,13 +62,13 @@ def _set_attention(transformer: Any, backend: str) -> None:
 
 
 def is_converted(module: nn.Module, name: str) -> bool:
-    """Whether a lower precision is for this layer: every linear one of the blocks, and no other."""
-    return isinstance(module, nn.Linear) and name.startswith(_IN_BLOCKS)
+    """Whether a lower precision is for this layer: it is of the engine's list."""
+    return isinstance(module, nn.Linear) and quantize.CONVERTED.fullmatch(name) is not None
 
 
 def is_modulation(module: nn.Module, name: str) -> bool:
     """Whether a layer of the blocks sees one vector per row, and not all its tokens."""
-    return is_converted(module, name) and _MODULATION in name
+    return is_converted(module, name) and quantize.MODULATION.fullmatch(f"{name}.weight") is not None
 
 
 def sees_tokens(module: nn.Module, name: str) -> bool:

@@ -10,6 +10,7 @@ from benchmarks.gpu import models
 from benchmarks.gpu.forms import Form, Graphed, Unavailable, formed, is_converted, is_modulation, sees_tokens
 from benchmarks.gpu.hardware import Hardware
 from benchmarks.gpu.scale import FULL, TINY
+from fluxpool_inference.worker import quantize
 from fluxpool_inference.worker.graphs import Replay
 
 CPU = Hardware(torch.device("cpu"))
@@ -23,7 +24,7 @@ def test_the_linear_layers_of_the_blocks_are_converted_and_nothing_else() -> Non
         for wanted in (is_converted, is_modulation, sees_tokens)
     )
     assert (len(modulations), len(others)) == (19 * 2 + 38, 19 * 12 + 38 * 5)
-    assert converted == modulations | others
+    assert converted == modulations | others == set(quantize.to_convert(network))
     assert "transformer_blocks.0.norm1_context.linear" in modulations
     assert not {"x_embedder", "context_embedder", "proj_out", "norm_out.linear"} & converted
 

@@ -77,3 +77,8 @@ class Rejected(Exception):  # noqa: N818 - an answer to the client, not a fault
 
 class RequestFailed(Exception):  # noqa: N818 - "request failed" is the field's word
     """An admitted image could not be made: out of memory alone, non-finite latents, or a worker that died twice."""
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, without the advice of many lines that libraries add."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

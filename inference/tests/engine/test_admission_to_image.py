@@ -73,6 +73,13 @@ async def test_the_longest_that_a_worker_may_be_silent_is_that_of_a_pair(make: M
     assert bed.lane.longest_expected_seconds() >= 1.5 * alone, "its two forwards are one report"
 
 
+async def test_the_longest_that_a_worker_may_be_silent_is_that_of_all_images_that_one_call_decodes(make: Make) -> None:
+    bed = make({"decode_seconds": 10.0}, decode_batch_size=4, **SLOW)
+    await bed.engine.start()
+    await admit(bed, steps=LONG)
+    assert bed.lane.longest_expected_seconds() == pytest.approx(4 * 10.0)
+
+
 async def test_released_pixels_are_gone_and_released_once(bed: Bed) -> None:
     made = await bed.engine.generate(image())
     made.release()

@@ -120,6 +120,20 @@ async def test_a_client_that_said_how_long_it_waits_is_not_overtaken_until_it_ha
     assert refused.value.reason is RejectReason.WAIT_TOO_LONG
 
 
+async def test_a_client_that_said_how_long_it_waits_shares_no_steps_that_become_too_long_for_it(make: Make) -> None:
+    bed = make({"fixed_seconds": 0.02, "per_row_seconds": 0.02}, batch_size=8, **SLOW)
+    await bed.engine.start()
+    tight = await admit(bed, steps=100, deadline_seconds=5.0)  # four seconds alone, six with another
+    await bed.until_steps(1)
+    with pytest.raises(Rejected) as refused:
+        await admit(bed, steps=100)
+    assert refused.value.reason is RejectReason.WAIT_TOO_LONG
+    await admit(bed, steps=8)
+    tight.cancel()
+    await admit(bed, steps=100)
+    assert bed.facts.in_flight == 2
+
+
 # ---- what cannot be made
 
 

@@ -84,7 +84,7 @@ async def test_what_images_keep_on_the_device_is_counted_here_as_there_and_leave
     await bed.engine.admit([image(steps=LONG), pair(steps=LONG)])
     await until(lambda: memory() == (3 * bucket.tokens, 99))  # a byte per token of each row
     bed.lane.serving.limits.keeps([])
-    bed.lane.forecast([])
+    bed.lane.forecast([], time.monotonic())
     assert bed.lane.serving.limits.in_flight_bytes == 3 * bucket.tokens, "forecasts count on it"
 
 

@@ -8,6 +8,7 @@ from fluxpool_inference.scheduling.admission import (
     Offer,
     Promise,
     Refusal,
+    delayed,
     drain_problem,
     longest_wait,
     refusal,
@@ -105,6 +106,28 @@ def test_where_several_images_are_overtaken_the_latest_tells_when_to_come_back()
     promises = [Promise(7, 5.0, None), Promise(8, 1.0, None)]
     refused = refusal(POLICY, Offer([0], 2, None, ahead, promises))
     assert refused == Refusal(RejectReason.WAIT_TOO_LONG, pytest.approx(10.5))
+
+
+def test_a_promise_is_endangered_if_the_offer_makes_it_late_or_later() -> None:
+    kept, broken, late_already, later = (Promise(number, None, 10.0) for number in (1, 2, 3, 4))
+    ahead = Forecast({}, {1: 9.0, 2: 11.0, 3: 12.0 + 1e-12, 4: 13.0})
+    before = Forecast({}, {1: 8.0, 2: 9.0, 3: 12.0, 4: 12.0})
+    assert delayed([kept, broken, late_already, later], ahead, lambda: before) == [broken, later]
+
+
+def test_what_would_be_without_the_offer_is_asked_only_where_something_would_be_late() -> None:
+    def asked() -> Forecast:
+        raise AssertionError
+
+    assert delayed([Promise(1, 5.0, 10.0)], Forecast({1: 1.0}, {1: 9.0}), asked) == []
+
+
+def test_the_drain_allows_for_a_longer_wait_of_those_before_an_urgent_offer() -> None:
+    def urgent(drained: float) -> Offer:
+        return Offer([0], 1, None, Forecast({0: 0.0, 7: 20.0}, {0: 1.0, 7: drained}))
+
+    assert refusal(POLICY, urgent(297.0)) is None
+    assert refusal(POLICY, urgent(298.0)) == Refusal(RejectReason.WAIT_TOO_LONG, pytest.approx(1.0))
 
 
 @given(wait=st.floats(0, 1e4), chance=st.floats(0, 1))

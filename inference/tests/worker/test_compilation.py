@@ -194,7 +194,21 @@ def test_modulations_whose_weights_one_kernel_converts_are_left_alone(form: Quan
     ]
 
 
-# ---- the real compiler, which takes a minute on two cores
+# ---- the real compiler, which takes a minute on two cores for both kinds of blocks
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_images_of_one_kind_of_blocks_compiled_equal_stock(
+    dev_model: Path, dev: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one compilation, of steps of several rows, in half a minute."""
+    monkeypatch.setattr(FluxTransformer2DModel, "_repeated_blocks", ["FluxSingleTransformerBlock"])
+    model = load(dev_model, compile="blocks", compile_cache=str(tmp_path))
+    counters.clear()
+    comparison = Comparison(model, dev.stock)
+    comparison.assert_equal(comparison.together([image(seed=seed, steps=4) for seed in range(3)]))
+    assert counters["stats"]["unique_graphs"] == 1
+    assert any(tmp_path.rglob("*.so")), "what was compiled is in the cache"
 
 
 def compiled(dev_model: Path, dev: Comparison, cache: Path, quantize: Quantize = Quantize("none")) -> Comparison:  # noqa: B008 - frozen

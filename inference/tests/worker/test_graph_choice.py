@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from bench import VirtualTime
@@ -207,6 +209,29 @@ def test_steps_whose_graphs_are_not_kept_cost_what_they_did() -> None:
     assert found.calibration.step.fixed_seconds == pytest.approx(1.0)
     assert found.calibration.step.per_row_seconds == pytest.approx(0.001)
     assert not any(timing.kept for timing in found.graphs)
+
+
+def mixed(slower: float) -> Device:
+    """One and two rows are replayed, in far less time than a straight line with four and eight has for them."""
+    return Device(lambda rows: slower * (2.0 + 0.001 * rows), lambda captured: slower * 0.3 if captured <= 2 else 3.0)
+
+
+@pytest.mark.parametrize(("slower", "kept"), [(1.2, True), (0.85, True), (1.3, False), (0.7, False)])
+def test_steps_that_were_measured_before_with_graphs_are_kept_if_they_are_confirmed(slower: float, kept: bool) -> None:
+    before = with_graphs(warm(2.0, 0.001), mixed(1.0).choice(), batch_size_max=8).calibration
+    eager = warm(2.0 * slower, 0.001 * slower)
+    anew = with_graphs(eager, mixed(slower).choice(), batch_size_max=8).calibration
+    found = with_graphs(eager, mixed(slower).choice(), batch_size_max=8, before=before).calibration
+    assert anew.step != before.step
+    assert found == (before if kept else anew)
+
+
+@pytest.mark.parametrize("change", [{"reference": Bucket(4, 6, 32)}, {"shape": TransformerShape(128, 2)}])
+def test_steps_that_were_measured_of_another_size_or_model_are_not_kept(change: dict[str, Any]) -> None:
+    eager = warm(2.0, 0.001)
+    anew = with_graphs(eager, mixed(1.0).choice(), batch_size_max=8).calibration
+    before = replace(anew, step=StepCurve(1.1 * anew.step.fixed_seconds, 1.1 * anew.step.per_row_seconds), **change)
+    assert with_graphs(eager, mixed(1.0).choice(), batch_size_max=8, before=before).calibration == anew
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,28 @@ def test_an_image_that_fails_at_any_stage_fails_alone_and_says_why(bench: Bench,
     assert finished(bench, later)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "MemoryError"),
+        (
+            RuntimeError("CUDA error: misaligned address\nFor debugging consider CUDA_LAUNCH_BLOCKING=1"),
+            "CUDA error: misaligned address",
+        ),
+    ],
+)
+def test_of_an_error_one_line_is_told_or_its_kind_if_it_says_nothing(
+    bench: Bench, model: FakeModel, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def decode(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "decode", decode)
+    number = bench.submit(image())
+    bench.finish()
+    assert bench.outcome(number) == Failed(number, f"decoding failed: {told}")
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_lone_image_that_fails_at_any_stage_leaves_a_loop_that_works(bench: Bench, stage: str) -> None:
     culprit = bench.submit(image(f"error at {stage}"))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ from comparison import load
 from fake_model import FakeModel
 
 from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.cost_file import cost_file
 from fluxpool_inference.ipc.messages import Encoded, RowsLowered, StepDone
 from fluxpool_inference.scheduling.bucket import Bucket
+from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.scheduling.limits import RowLimits
 from fluxpool_inference.scheduling.memory import Memory, PeakLine, Space
 from fluxpool_inference.worker import loading, memory, start
@@ -166,6 +169,27 @@ def test_a_start_measures_memory_and_chooses_graphs(dev_model: Path, monkeypatch
     assert rerun.captures >= 1
     assert {timing.rows for timing in warm.graphs} <= {1, 2}
     assert all(timing.problem is None for timing in warm.graphs)
+
+
+def test_a_start_that_chooses_graphs_knows_what_steps_with_them_took_before(
+    dev_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start.graphs, "check", lambda *_: None)
+    monkeypatch.setattr(start.loading, "load", partial(loading.load, capture=Rerun))
+    config = replace(graphed(dev_model), cache_dir=str(tmp_path))
+    asked: list[Calibration | None] = []
+
+    def with_graphs(warm: WarmUp, *arguments: Any) -> WarmUp:
+        asked.append(arguments[-1])
+        return warm
+
+    monkeypatch.setattr(start, "with_graphs", with_graphs)
+    first = start.start(config, Stages())
+    file = cost_file(first.hardware, config)
+    assert file is not None
+    file.write(Known(first.warm.calibration))
+    start.start(config, Stages())
+    assert asked == [None, first.warm.calibration]
 
 
 def test_where_nothing_can_be_captured_a_start_says_so_and_goes_on(

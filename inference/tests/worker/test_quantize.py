@@ -6,16 +6,22 @@ a picture looks like.
 
 import importlib.metadata
 import importlib.util
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from bench import TEXT_TOKENS, Bench, image
 from comparison import Comparison, Recorder, load
+from diffusers import FluxTransformer2DModel
+from diffusers.quantizers.bitsandbytes import BnB4BitDiffusersQuantizer
+from diffusers.quantizers.bitsandbytes import utils as bnb_utils
 from gguf_file import write
 from stock import Stock
 
@@ -131,7 +137,7 @@ def test_a_neighbour_a_thousand_times_as_large_changes_no_row(loaded: Loaded, fo
 
 
 def test_scales_of_a_whole_tensor_are_seen_by_that(loaded: Loaded, dev_model: Path) -> None:
-    from diffusers import FluxTransformer2DModel, TorchAoConfig
+    from diffusers import TorchAoConfig
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, PerTensor
 
     model = loaded("none")
@@ -183,11 +189,79 @@ def test_bitsandbytes_is_told_to_convert_the_blocks_and_nothing_else(
     told = how["quantization_config"]
     assert (told.load_in_4bit, told.bnb_4bit_quant_type, told.bnb_4bit_compute_dtype) == (True, kind, torch.bfloat16)
     transformer = loaded("none")._parts.transformer
-    blocks = {name for name, child in transformer.named_children() if isinstance(child, torch.nn.ModuleList)}
-    assert {name.partition(".")[0] for name in quantize.to_convert(transformer)} == blocks
-    assert blocks | set(told.llm_int8_skip_modules) == {name for name, _ in transformer.named_children()}
-    assert blocks.isdisjoint(told.llm_int8_skip_modules)
+    last_parts = {name.rpartition(".")[2] for name in quantize.to_convert(transformer)}
+    assert last_parts.isdisjoint(told.llm_int8_skip_modules), "it takes them for names of layers, wherever these are"
     assert how["device_map"] == {"": Card()}
+
+
+class Params4bit(torch.nn.Parameter):
+    """As that of bitsandbytes, which converts when it is moved: to whole numbers, so that it can be told."""
+
+    def __new__(cls, data: torch.Tensor | None = None, requires_grad: bool = False, **_: Any) -> "Params4bit":
+        made: Params4bit = torch.Tensor._make_subclass(cls, torch.empty(0) if data is None else data, requires_grad)
+        return made
+
+    def to(self, *where: Any, **how: Any) -> "Params4bit":
+        return Params4bit(self.data.round().to(*where, **how))
+
+
+class Linear4bit(torch.nn.Linear):
+    """As that of bitsandbytes."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, *_: Any, **__: Any) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.weight = Params4bit(self.weight.data)
+
+
+@pytest.fixture
+def bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its place is what diffusers uses of it, and a CPU is taken for its GPU."""
+    library = ModuleType("bitsandbytes")
+    library.__spec__ = ModuleSpec("bitsandbytes", None)
+    library.nn = SimpleNamespace(Linear4bit=Linear4bit, Linear8bitLt=Linear4bit, Params4bit=Params4bit)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", library)
+    monkeypatch.setattr(bnb_utils, "bnb", library, raising=False)
+    version = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.49" if name == "bitsandbytes" else version(name))
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda *_, **__: None)
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "update_device_map", lambda *_: {"": torch.device("cpu")})
+
+
+@pytest.mark.usefixtures("bitsandbytes")
+@pytest.mark.parametrize("form", ["bnb-nf4", "bnb-fp4"])
+@pytest.mark.parametrize("files", ["one file", "several files"])
+def test_diffusers_converts_by_bitsandbytes_what_every_form_does_and_the_rest_is_as_in_the_files(
+    dev_model: Path, loaded: Loaded, tmp_path: Path, form: QuantizeForm, files: str
+) -> None:
+    directory = dev_model
+    if files == "several files":
+        directory = shutil.copytree(dev_model, tmp_path / "model")
+        (directory / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+        whole = FluxTransformer2DModel.from_pretrained(dev_model / "transformer")
+        whole.save_pretrained(directory / "transformer", max_shard_size="300KB")
+    found = load(directory, quantize=Quantize(form))._parts.transformer
+    wanted = loaded("none")._parts.transformer
+    names = quantize.to_convert(wanted)
+    assert quantize.converted(found) == names
+    assert "single_transformer_blocks.0.proj_out" in names
+    for name, weight in found.state_dict().items():
+        is_converted = name.removesuffix(".weight") in names
+        assert torch.equal(weight, wanted.state_dict()[name]) is not is_converted, name
+    assert not any(weight.requires_grad for weight in found.parameters())
+
+
+@pytest.mark.usefixtures("bitsandbytes")
+def test_a_library_that_leaves_layers_of_the_list_as_they_were_is_an_error(
+    dev_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "_NOT_CONVERTED", (*quantize._NOT_CONVERTED, "proj_out"))
+    with pytest.raises(StartError) as raised:
+        load(dev_model, quantize=Quantize("bnb-nf4"))
+    assert raised.value.reason is StartFailure.MODEL_LOAD_FAILED
+    assert raised.value.message == (
+        "quantize is bnb-nf4, but bitsandbytes has left 1 layers as they were, "
+        "such as single_transformer_blocks.0.proj_out"
+    )
 
 
 def test_weights_of_bitsandbytes_count_as_what_they_were_and_take_their_scales_along() -> None:

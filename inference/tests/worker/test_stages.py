@@ -24,8 +24,13 @@ def test_loading_is_told_in_percent_of_all_bytes(stages: Stages, caplog: pytest.
     caplog.set_level(logging.INFO)
     stages.total_bytes = 8_000_000
     stages.loaded("vae", 2_000_000)
+    for size_bytes in (300_000, 400_000, 700_000, 4_400_000, 6_000_000):
+        stages.loading("transformer", size_bytes)
     stages.loaded("transformer", 6_000_000)
     assert [record.fields for record in caplog.records] == [  # type: ignore[attr-defined]
         {"part": "vae", "megabytes": 2, "percent": 25},
+        {"part": "transformer", "megabytes": 0, "percent": 30},
+        {"part": "transformer", "megabytes": 4, "percent": 80},
+        {"part": "transformer", "megabytes": 6, "percent": 100},
         {"part": "transformer", "megabytes": 6, "percent": 100},
     ]

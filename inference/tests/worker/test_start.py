@@ -18,7 +18,7 @@ from fluxpool_inference.cost_file import cost_file
 from fluxpool_inference.outcomes import StartError, StartFailure
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import Calibration, Known
-from fluxpool_inference.worker import device, start
+from fluxpool_inference.worker import checkpoint, device, loading, start
 from fluxpool_inference.worker.flux import FluxModel
 from fluxpool_inference.worker.stages import Stages
 from fluxpool_inference.worker.warm_up import WarmUp
@@ -127,10 +127,13 @@ def settings_of_torch() -> Iterator[None]:
     """Are those of the whole process: whatever a test makes of them, they are as before afterwards."""
     threads, convolutions = torch.get_num_threads(), torch.backends.cudnn
     precision, allowed = torch.get_float32_matmul_precision(), convolutions.allow_tf32
+    products = torch.backends.cuda.matmul
+    partial_sums = products.allow_bf16_reduced_precision_reduction
     yield
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
     convolutions.allow_tf32 = allowed
+    products.allow_bf16_reduced_precision_reduction = partial_sums
 
 
 @pytest.mark.usefixtures("settings_of_torch")
@@ -138,6 +141,24 @@ def settings_of_torch() -> Iterator[None]:
 def test_float32_is_exact_unless_asked_otherwise_in_layers_and_convolutions(tf32: bool) -> None:
     device.set_precision(EngineConfig("m", tf32=tf32))
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (tf32, tf32)
+
+
+@pytest.mark.usefixtures("settings_of_torch")
+def test_partial_sums_of_large_products_may_be_in_bfloat16_whatever_they_were_before() -> None:
+    """As torch has it unless told otherwise, so the stock pipeline too."""
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    device.set_precision(EngineConfig("m"))
+    assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction is True
+
+
+def test_weights_and_latents_are_in_bfloat16_unless_asked_otherwise_on_a_cpu_too(dev_model: Path) -> None:
+    config = EngineConfig(str(dev_model), device="cpu", max_sequence_length=TEXT_TOKENS)
+    model = loading.load(config, checkpoint.find(config), device.pick(config))
+    parts, bucket = model._parts, Bucket(4, 4, TEXT_TOKENS)
+    modules = (parts.transformer, parts.vae, parts.clip, parts.t5)
+    assert {weight.dtype for module in modules for weight in module.parameters()} == {torch.bfloat16}
+    (text,) = model.encode(["a cat"], TEXT_TOKENS)
+    assert model.begin(image(), bucket, text).latents.dtype is torch.bfloat16
 
 
 @pytest.mark.usefixtures("settings_of_torch")

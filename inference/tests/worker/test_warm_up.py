@@ -172,6 +172,16 @@ def test_what_is_not_confirmed_is_measured_anew_and_only_that(time: VirtualTime,
     assert len(model.steps) > len(EACH_ONCE)
 
 
+def test_steps_without_cuda_graphs_are_not_taken_for_those_with_that_were_measured_before(
+    time: VirtualTime, model: FakeModel
+) -> None:
+    before = measured(time, model).calibration
+    model.fixed_seconds, model.encode_seconds = 0.46, 0.055
+    found = measured(time, model, before, cuda_graphs="auto").calibration
+    assert found.step.fixed_seconds == pytest.approx(0.46)
+    assert found.encode_seconds == before.encode_seconds
+
+
 @pytest.mark.parametrize("other", ["size", "model"])
 def test_what_was_measured_of_another_size_or_model_is_not_kept(
     time: VirtualTime, model: FakeModel, other: str

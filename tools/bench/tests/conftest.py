@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -12,9 +13,13 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 class ImageServer(ThreadingHTTPServer):
-    """Counts what it was asked; `statuses` are given out in turn, 200 when used up."""
+    """Counts what it was asked; `statuses` are given out in turn, 200 when used up.
+
+    Where set, `trickle` is the pause in seconds before each byte of an image's answer, and `images` are all it has.
+    """
 
     daemon_threads = True
+    request_queue_size = 128  # of five, a sixth connection at once may wait for a second try
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -22,6 +27,8 @@ class ImageServer(ThreadingHTTPServer):
         self.authorizations: set[str | None] = set()
         self.statuses: list[int] = []
         self.delay = 0.0
+        self.trickle = 0.0
+        self.images: list[dict[str, Any]] | None = None
         self.in_flight = 0
         self.most_in_flight = 0
         self.steps = 0
@@ -32,6 +39,7 @@ class ImageServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: ImageServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # it would hold an answer's body back by 40 ms
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -45,8 +53,9 @@ class Handler(BaseHTTPRequestHandler):
         threading.Event().wait(self.server.delay)
         with self.server.lock:
             self.server.in_flight -= 1
-        data = [{"b64_json": PIXEL}] * body.get("n", 1)
-        self.answer(status, {"data": data} if status == 200 else {"error": {"message": "no"}})
+        images = self.server.images
+        data = [{"b64_json": PIXEL}] * body.get("n", 1) if images is None else images
+        self.answer(status, {"data": data} if status == 200 else {"error": {"message": "no"}}, self.server.trickle)
 
     def do_GET(self) -> None:
         text = "# TYPE fluxpool_batch_rows histogram\n"
@@ -54,12 +63,16 @@ class Handler(BaseHTTPRequestHandler):
             text += f'fluxpool_batch_rows_bucket{{le="{bound}"}} {int(self.server.steps * share)}\n'
         self.answer(200, text + f"fluxpool_batch_rows_count {self.server.steps}\nfluxpool_batch_rows_sum 0\n")
 
-    def answer(self, status: int, body: Any) -> None:
+    def answer(self, status: int, body: Any, pause: float = 0.0) -> None:
         raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.wfile.write(raw)
+        parts = [raw[place : place + 1] for place in range(len(raw))] if pause else [raw]
+        with suppress(BrokenPipeError):  # a client that hangs up
+            for part in parts:
+                threading.Event().wait(pause)
+                self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
         pass

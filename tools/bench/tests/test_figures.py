@@ -6,8 +6,11 @@ import pytest
 
 from fluxpool_bench import report, rows, table
 from fluxpool_bench.client import Outcome, Record
-from fluxpool_bench.session import Run
+from fluxpool_bench.session import Closed, Load, Open, Run
 from fluxpool_bench.summary import compare, median_ratio, quantile, summarize
+
+ONE = Closed(1)
+RATE = Open((0.0, 1.0), "1/s")
 
 
 def record(index: int, due: float, done: float, outcome: Outcome = Outcome.OK, sent: float | None = None) -> Record:
@@ -24,7 +27,7 @@ def record(index: int, due: float, done: float, outcome: Outcome = Outcome.OK, s
     )
 
 
-def run(target: str, number: int, latency: float, load: str = "closed, 1 at once") -> Run:
+def run(target: str, number: int, latency: float, load: Load = ONE) -> Run:
     return Run(target, load, number, tuple(record(i, i * latency, (i + 1) * latency) for i in range(10)), {})
 
 
@@ -77,6 +80,17 @@ def test_what_is_better_decides_who_is_ahead() -> None:
         compare([], higher_is_better=True)
 
 
+@pytest.mark.parametrize(("rounds", "verdict"), [(1, "too few rounds"), (5, "too few rounds"), (6, "ahead")])
+def test_rounds_that_chance_alone_could_have_won_have_no_verdict(rounds: int, verdict: str) -> None:
+    found = compare([(1.001 + i / 1000, 1.0) for i in range(rounds)], higher_is_better=True)
+    assert (found.verdict, found.interval is None) == (verdict, verdict == "too few rounds")
+    [throughput, _] = report.comparison([run(t, n, s) for n in range(rounds) for t, s in (("a", 1.0), ("b", 2.0))])
+    assert (throughput["verdict"], throughput["interval"] is None) == (verdict, verdict == "too few rounds")
+    [*_, intervals, verdicts] = table.comparison([throughput]).columns
+    assert list(verdicts.cells) == [verdict]
+    assert list(intervals.cells) == ["2.000 to 2.000" if verdict == "ahead" else "-"]
+
+
 def test_a_comparison_names_who_is_ahead() -> None:
     runs = [run(target, number, latency) for number in range(1, 11) for target, latency in (("a", 1.0), ("b", 2.0))]
     rows = {row["figure"]: row for row in report.comparison(runs)}
@@ -92,6 +106,7 @@ def test_steps_are_counted_by_their_rows() -> None:
     before, after = {1.0: 2.0, 2.0: 4.0, math.inf: 4.0}, {1.0: 5.0, 2.0: 9.0, math.inf: 10.0}
     assert rows.steps_by_rows(before, after) == {"1": 3.0, "2": 2.0, "inf": 1.0}
     assert rows.steps_by_rows(after, before) == {}, "another process answered"
+    assert rows.steps_by_rows({}, after) == {}, "these are all steps since the server's start"
     assert rows.histogram("# no such metric\n") == rows.histogram(None) == {}
 
 
@@ -102,7 +117,27 @@ def test_a_reader_is_told_what_to_know_before_believing() -> None:
         record(2, 0, 1, sent=0.5),
         record(3, 0, 1, Outcome.FAILED),
     )
-    notes = " ".join(table.warnings([Run("t", "open, 1/s", 1, records, {})]))
+    notes = " ".join(table.warnings([Run("t", RATE, 1, records, {})]))
     assert "1 refused" in notes
     assert "this machine was the limit" in notes
     assert "1 failed, the first with: 500" in notes
+
+
+def test_a_reader_is_told_how_late_the_latest_request_left() -> None:
+    punctual = [record(number, 0, 1, sent=0.01) for number in range(199)]
+    [note] = table.warnings([Run("t", RATE, 1, (*punctual, record(199, 0, 3, sent=2.5)), {})])
+    assert "requests left up to 2.50 s late (p99 0.01 s)" in note
+    assert table.warnings([Run("t", RATE, 1, tuple(punctual), {})]) == []
+
+
+def test_a_reader_of_closed_runs_is_told_once_what_their_latencies_hide() -> None:
+    [note] = table.warnings([run("t", number, 1.0, load) for number in (1, 2) for load in (ONE, Closed(2))])
+    assert "coordinated omission" in note
+    assert table.warnings([run("t", 1, 1.0, RATE)]) == []
+
+
+def test_the_table_says_from_when_its_latencies_count() -> None:
+    titles = [table.results([run("t", 1, 1.0, load)]).title for load in (ONE, RATE)]
+    assert titles == [
+        f"latency in seconds, from when a request was {since} to its last byte" for since in ("sent", "due")
+    ]

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ImageServer
+from conftest import PIXEL, ImageServer
 from PIL import Image
 
+from fluxpool_bench import arrivals
 from fluxpool_bench.__main__ import main
 from fluxpool_bench.session import Session
 
@@ -37,6 +38,27 @@ def test_an_open_loop_sends_when_due_though_nothing_was_answered(server: ImageSe
     assert [round(r["due"], 3) for r in run["requests"]] == [i / 100 for i in range(10)]
 
 
+def test_arrivals_of_a_file_are_kept_though_nothing_was_answered(server: ImageServer, tmp_path: Path) -> None:
+    server.delay = 0.3
+    (tmp_path / "times.csv").write_text("t_s\n0.0\n0.05\n0.05\n0.2\n")
+    args = ["--arrivals", str(tmp_path / "times.csv"), "--warm-up", "0", "--out", str(tmp_path)]
+    assert main([server.url, *args]) == 0
+    [run] = results(tmp_path)["runs"]
+    assert run["load"] == "open, times.csv"
+    assert [r["due"] for r in run["requests"]] == [0.0, 0.05, 0.05, 0.2]
+    assert all(r["sent"] >= r["due"] for r in run["requests"])
+    assert server.most_in_flight == 4
+
+
+def test_poisson_arrivals_are_those_of_the_seed(server: ImageServer, tmp_path: Path) -> None:
+    args = ["--rate", "200", "--requests", "20", "--seed", "3", "--warm-up", "0", "--out", str(tmp_path)]
+    assert main([server.url, *args]) == 0
+    [run] = results(tmp_path)["runs"]
+    assert run["load"] == "open, 200/s Poisson"
+    assert [r["due"] for r in run["requests"]] == arrivals.poisson(200, 20, seed=3)
+    assert all(r["sent"] >= r["due"] for r in run["requests"])
+
+
 def test_what_the_command_line_says_of_a_request_is_in_each_of_them(
     server: ImageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +76,32 @@ def test_a_request_that_takes_longer_than_the_time_limit_has_failed(
 ) -> None:
     server.delay = 0.5
     assert main([server.url, "--timeout", "0.05", "--requests", "2", "--warm-up", "0"]) == 1
-    assert "2 failed, the first with: ReadTimeout" in capsys.readouterr().out
+    assert "2 failed, the first with: no whole answer within 0.05 s" in capsys.readouterr().out
+
+
+def test_an_answer_that_trickles_takes_longer_than_the_time_limit(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.trickle = 0.01
+    assert main([server.url, "--timeout", "0.3", "--requests", "2", "--warm-up", "0"]) == 1
+    assert "2 failed, the first with: no whole answer within 0.3 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([], "0 of 2"),
+        ([{"b64_json": PIXEL}], "1 of 2"),
+        ([{"b64_json": PIXEL}, {"b64_json": ""}], "1 of 2"),
+        ([{"b64_json": PIXEL}, {}], "1 of 2"),
+    ],
+)
+def test_an_answer_without_as_many_images_as_were_asked_for_has_failed(
+    server: ImageServer, capsys: pytest.CaptureFixture[str], images: list[dict[str, str]], said: str
+) -> None:
+    server.images = images
+    assert main([server.url, "--images", "2", "--requests", "2", "--warm-up", "0"]) == 1
+    assert f"2 failed, the first with: 200, but only {said} images" in capsys.readouterr().out
 
 
 def test_refusals_are_shown_and_never_retried(
@@ -94,7 +141,7 @@ def test_a_comparison_runs_both_servers_in_turn_in_every_round(
         "--requests",
         "4",
         "--rounds",
-        "4",
+        "6",
         "--concurrent",
         "1,2",
         "--out",
@@ -259,7 +306,24 @@ def test_a_key_that_no_header_can_hold_is_one_line_and_exit_2(
     assert capsys.readouterr().err == "fluxpool-bench: OPENAI_API_KEY must be ASCII\n"
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:8000", "http://", "http://h:x/v1", "ftp://h/v1", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "127.0.0.1:8000",
+        "http://",
+        "http://h:x/v1",
+        "ftp://h/v1",
+        "http://[::1/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:0/v1",
+        f"http://{'h' * 64}/v1",
+        "http://a..b/v1",
+        "http://xn--/v1",
+        "http://h/v1?key=1",
+        "http://h/v1#top",
+    ],
+)
 def test_an_address_that_is_no_url_is_exit_2(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([address]) == 2
     assert "base URL" in capsys.readouterr().err
@@ -272,6 +336,20 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_measured(
     assert main([server.url, "--out", str(tmp_path / "file" / "out")]) == 2
     assert capsys.readouterr().err == f"fluxpool-bench: --out {tmp_path / 'file' / 'out'}: Not a directory\n"
     assert server.bodies == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_measured(
+    server: ImageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([server.url, "--out", "/proc/self"]) == 2
+    assert capsys.readouterr().err.startswith("fluxpool-bench: --out /proc/self: ")
+    assert server.bodies == []
+
+
+def test_a_folder_that_can_be_written_to_has_the_results_and_nothing_else(server: ImageServer, tmp_path: Path) -> None:
+    assert main([server.url, "--requests", "2", "--out", str(tmp_path / "new" / "out")]) == 0
+    names = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    assert names == {"result.json", "latency.png", "throughput.png", "rows.png"}
 
 
 def test_a_table_that_goes_into_a_file_is_not_cut(

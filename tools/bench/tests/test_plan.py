@@ -51,6 +51,24 @@ def test_a_workload_file_is_read(tmp_path: Path) -> None:
     assert kinds[0].prompts == ("a",)
 
 
+def test_each_kind_of_a_file_has_a_name_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mix.toml"
+    path.write_text(
+        "[[kind]]\nsteps = 4\n"
+        "[[kind]]\nsteps = 4\nguidance = 2.5\n"
+        "[[kind]]\nsteps = 4\noutput_format = 'webp'\n"
+        "[[kind]]\nsteps = 4\nprompts = ['a']\n"
+        "[[kind]]\nsteps = 4\nn = 2\ngive_up_seconds = 5\n"
+    )
+    assert [kind.name for kind in workload.load(path).kinds] == [
+        "default size, 4 steps, kind 1",
+        "default size, 4 steps, guidance 2.5",
+        "default size, 4 steps, webp",
+        "default size, 4 steps, kind 4",
+        "default size, 4 steps, n=2, gives up after 5 s",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -10,6 +10,7 @@ from dataclasses import replace
 from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.engine.crew import Crew
 from fluxpool_inference.engine.image import RawImage
+from fluxpool_inference.engine.lane import Lane
 from fluxpool_inference.engine.ledger import Entry, Ledger
 from fluxpool_inference.engine.serving import Loaded
 from fluxpool_inference.engine.telemetry import memory_of_all, utilization_of_all
@@ -21,6 +22,7 @@ from fluxpool_inference.scheduling.admission import (
     Offer,
     Promise,
     Refusal,
+    delayed,
     drain_problem,
     longest_wait,
     refusal,
@@ -229,17 +231,19 @@ class Engine:
     def _refusal(self, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
         """Why the entries cannot be admitted; sets their estimates if they can."""
         expected = Forecast({}, {})
-        overtaken: list[Promise] = []
+        promises: list[Promise] = []
         now = time.monotonic()
         for lane in self._crew.ready:
             offered = sorted((entry for entry in entries if entry.worker == lane.index), key=order)
-            expected.add(lane.forecast(offered))
-            overtaken += [one.promise(now) for one in lane.unfinished if offered and order(one) > order(offered[0])]
+            ahead = lane.forecast(offered, now)
+            expected.add(ahead)
+            if offered:
+                promises += _endangered(lane, offered[0], ahead, now)
         for entry in entries:
             entry.wait_estimate_seconds = expected.starts[entry.number]
             entry.begins_by = now + longest_wait(self._policy, entry.wait_estimate_seconds)
         numbers = [entry.number for entry in entries]
-        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, overtaken))
+        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, promises))
 
     def _rejection(self, refused: Refusal, images: int, work_seconds: float, *, first_attempt: bool) -> Rejected:
         self._observer.rejected(refused.reason, images, work_seconds, first_attempt)
@@ -257,3 +261,10 @@ class Engine:
         else:
             self._crew.withdraw(entry)
         self._observer.cancelled(stage, remaining, time.monotonic() - entry.admitted_at)
+
+
+def _endangered(lane: Lane, offered: Entry, ahead: Forecast, now: float) -> list[Promise]:
+    """What was promised to images of a lane that an offer, of which this is the most urgent, overtakes or delays."""
+    overtaken = [one.promise(now) for one in lane.unfinished if order(one) > order(offered)]
+    more_urgent = (one.promise(now) for one in lane.unfinished if order(one) < order(offered))
+    return overtaken + delayed(more_urgent, ahead, lambda: lane.forecast((), now))

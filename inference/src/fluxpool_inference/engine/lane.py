@@ -1,6 +1,5 @@
 """One worker: its process, what it has to do, and what its steps cost."""
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -106,11 +105,11 @@ class Lane:
         """Work-seconds of what it has to do."""
         return sum(entry.remaining_work(unit) for entry in self.unfinished)
 
-    def forecast(self, offered: Iterable[Entry]) -> Forecast:
-        """When what it has, and what is offered (most urgent first), will start and end there."""
+    def forecast(self, offered: Iterable[Entry], now: float) -> Forecast:
+        """When what it has, and what is offered (most urgent first), will start and end there; seconds from now."""
         serving = self.serving
         self._keep()
-        elapsed = time.monotonic() - serving.progress.last_report
+        elapsed = now - serving.progress.last_report
         return forecast(self.unfinished, offered, serving.costs, serving.limits, elapsed)
 
     def working_since(self) -> float | None:
@@ -120,6 +119,7 @@ class Lane:
     def longest_expected_seconds(self) -> float:
         """The longest that anything should take which the worker may be doing now."""
         costs, limits = self.serving.costs, self.serving.limits
+        decoded_together = self._place.config().decode_batch_size
         self._keep()
         kinds = {(entry.bucket, entry.rows) for entry in self.unfinished}
         return max(
@@ -128,7 +128,7 @@ class Lane:
                     costs.step_seconds(bucket, limits(bucket)),
                     rows * costs.step_seconds(bucket, 1),
                     rows * costs.prompt_seconds(bucket),
-                    costs.image_seconds(bucket),
+                    decoded_together * costs.image_seconds(bucket),
                 )
                 for bucket, rows in kinds
             ),

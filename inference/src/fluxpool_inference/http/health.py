@@ -22,7 +22,7 @@ class Health:
         return _probe("dead", "No worker process is left.")
 
     async def ready(self) -> Response:
-        """200 while requests are taken; else 503 with the reason and how far the start has come."""
+        """200 while requests are taken; else 503 with the reason; of a start, also for how long it has run."""
         unready = self._readiness.problem()
         if unready is None:
             return _probe("ready")

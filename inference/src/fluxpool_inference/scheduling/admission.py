@@ -9,6 +9,8 @@ for each other by its own wish. It is refused when
 - it would overtake an image in flight that then begins later than it was promised, or ends after its client has hung
   up: without this rule short images that keep coming would hold up a long one for far longer than `max_queue_seconds`
   (`wait_too_long`),
+- it would share steps of one that is more urgent, or of those before that one, and so make it late for the same promise
+  (`wait_too_long`),
 - its last image would be done after the client has hung up (`deadline`).
 
 A forecast is as often too short as too long, and what is promised is a bound. So all of this holds for waits that are
@@ -16,7 +18,7 @@ A forecast is as often too short as too long, and what is promised is a bound. S
 in time, it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fluxpool_inference.contract import WAIT_RESERVE
@@ -25,6 +27,7 @@ from fluxpool_inference.scheduling.forecast import Forecast
 
 _LEAST_RETRY_SECONDS = 1.0
 _JITTER = 0.25
+_ROUNDING_SECONDS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,14 @@ class Offer:
         waiting: Images already admitted that have not started.
         deadline_seconds: How long the client waits, from now; None if it did not say.
         in_flight: What the forecast says if it is admitted.
-        overtaken: What was promised to the images in flight that are less urgent than one of its own.
+        promises: What was promised to images in flight that it would overtake, and to those that it would delay.
     """
 
     numbers: Sequence[int]
     waiting: int
     deadline_seconds: float | None
     in_flight: Forecast
-    overtaken: Sequence[Promise] = ()
+    promises: Sequence[Promise] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +95,43 @@ def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
     wait = min(offer.in_flight.starts[number] for number in offer.numbers)
     last = max(offer.in_flight.ends[number] for number in offer.numbers)
     reserve = reserved(wait)
+    longest_reserve = max(reserve, reserved(_longest_wait_of_others(offer)))
     if offer.waiting + len(offer.numbers) > policy.max_waiting:
         return Refusal(RejectReason.QUEUE_FULL, wait)
     if wait + reserve > policy.max_queue_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
-    if (drained := offer.in_flight.drained + reserve) > policy.drain_seconds:
+    if (drained := offer.in_flight.drained + longest_reserve) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
-    if late := max((promise.broken_by(offer.in_flight) for promise in offer.overtaken), default=0.0):
+    if late := max((promise.broken_by(offer.in_flight) for promise in offer.promises), default=0.0):
         return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
     if offer.deadline_seconds is not None and last + reserve > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
     return None
 
 
+def delayed(promises: Iterable[Promise], ahead: Forecast, without: Callable[[], Forecast]) -> list[Promise]:
+    """Those that an offer would break, or break by more.
+
+    Args:
+        promises: Of the images in flight that are more urgent than the offer.
+        ahead: What the forecast says if the offer is admitted.
+        without: Gives what it says of the same moment if it is not; asked only where something would be late.
+    """
+    late = [promise for promise in promises if promise.broken_by(ahead)]
+    if not late:
+        return []
+    before = without()
+    return [promise for promise in late if promise.broken_by(ahead) > promise.broken_by(before) + _ROUNDING_SECONDS]
+
+
 def reserved(wait_seconds: float) -> float:
     """By how much longer than forecast a wait may turn out to be, in seconds."""
     return (WAIT_RESERVE - 1) * wait_seconds
+
+
+def _longest_wait_of_others(offer: Offer) -> float:
+    own = set(offer.numbers)
+    return max((wait for number, wait in offer.in_flight.starts.items() if number not in own), default=0.0)
 
 
 def longest_wait(policy: AdmissionPolicy, wait_seconds: float) -> float:

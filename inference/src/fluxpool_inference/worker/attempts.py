@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fluxpool_inference.outcomes import first_line
 from fluxpool_inference.worker.denoiser import Denoiser
 from fluxpool_inference.worker.image import Image
 
@@ -19,7 +20,7 @@ class DeviceLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is to be known of an error, without the error."""
+    """What is to be known of an error, without the error. The message has one line: clients read it."""
 
     message: str
     out_of_memory: bool
@@ -37,7 +38,7 @@ class Attempts:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - whatever a model raises fails an image, and not the process
-            failure = Failure(str(error), self._model.is_out_of_memory(error))
+            failure = Failure(first_line(error), self._model.is_out_of_memory(error))
         # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
         if not self._model.recover():
             raise DeviceLostError(failure.message)

@@ -6,8 +6,7 @@ import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 
 from fluxpool_inference.configuration import AttentionBackend, EngineConfig
-from fluxpool_inference.outcomes import StartError, StartFailure
-from fluxpool_inference.worker.checkpoint import first_line
+from fluxpool_inference.outcomes import StartError, StartFailure, first_line
 
 _NAMES: dict[AttentionBackend, str] = {
     "native": "native",

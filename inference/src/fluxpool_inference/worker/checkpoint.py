@@ -10,7 +10,7 @@ from typing import Any
 from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 
 from fluxpool_inference.configuration import EngineConfig
-from fluxpool_inference.outcomes import StartError, StartFailure
+from fluxpool_inference.outcomes import StartError, StartFailure, first_line
 
 PIPELINE = "FluxPipeline"
 SCHEDULER = "FlowMatchEulerDiscreteScheduler"
@@ -39,11 +39,6 @@ def find(config: EngineConfig) -> Checkpoint:
 def failure(message: str) -> StartError:
     """The error of a model that cannot be loaded."""
     return StartError(StartFailure.MODEL_LOAD_FAILED, message)
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, without the advice of many lines that libraries add."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 class _Index(ConfigMixin):  # type: ignore[misc]  # diffusers is not read by the type checker

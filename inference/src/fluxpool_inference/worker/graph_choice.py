@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Final, Protocol
 
-from fluxpool_inference.scheduling.costs import KNEE_GAIN, WARM_ROWS, StepCurve
+from fluxpool_inference.outcomes import first_line
+from fluxpool_inference.scheduling.costs import KNEE_GAIN, WARM_ROWS, Calibration, StepCurve
 from fluxpool_inference.values import GraphTiming
 from fluxpool_inference.worker.pacing import Clock
 from fluxpool_inference.worker.trial import STEPS
-from fluxpool_inference.worker.warm_up import WarmUp
+from fluxpool_inference.worker.warm_up import WarmUp, confirms
 
 FASTER: Final = 0.97
 """At most this share of the time without is worth a graph."""
@@ -103,7 +104,7 @@ class GraphChoice:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - whatever a graph raises, steps run without
-            problem = next(iter(str(error).splitlines()), "") or type(error).__name__
+            problem = first_line(error)
         else:
             return None
         # Strictly after the handler: until then the error's traceback keeps the tensors of all its frames.
@@ -133,16 +134,34 @@ class GraphChoice:
         return (self._clock.now() - began) / STEPS
 
 
-def with_graphs(warm: WarmUp, choice: GraphChoice, batch_size_max: int, knee_gain: float = KNEE_GAIN) -> WarmUp:
+def with_graphs(
+    warm: WarmUp,
+    choice: GraphChoice,
+    batch_size_max: int,
+    knee_gain: float = KNEE_GAIN,
+    before: Calibration | None = None,
+) -> WarmUp:
     """What a warm-up found, with CUDA graphs: steps cost what they take with those that were kept.
 
     None is captured for more rows than steps have, which is the knee where that is the least bound.
+
+    Args:
+        warm: Found without graphs.
+        choice: Of graphs.
+        batch_size_max: The most rows that a step may ever have.
+        knee_gain: See `StepCurve.knee`.
+        before: What an earlier server measured, with its graphs. Its steps are kept if all that were found now confirm
+            them: so the unit of work stays the same over restarts.
     """
     calibration, most = warm.calibration, warm.most_rows(batch_size_max)
     graphs = choice.settle(min(most, calibration.curve(calibration.reference).knee(knee_gain)))
-    before = calibration.step
-    seconds = {rows: before.fixed_seconds + before.per_row_seconds * rows for rows in WARM_ROWS if rows <= most}
+    seconds = {rows: calibration.step.seconds(rows) for rows in WARM_ROWS if rows <= most}
     for timing in graphs:
         if timing.replay_seconds is not None and timing.kept and timing.rows in seconds:
             seconds[timing.rows] = timing.replay_seconds
-    return replace(warm, calibration=replace(calibration, step=StepCurve.fit(seconds.items())), graphs=graphs)
+    step = StepCurve.fit(seconds.items())
+    if before and (before.reference, before.shape) == (calibration.reference, calibration.shape):
+        # Curve beside curve: where some rows are replayed and others are not, no straight line is near all of them.
+        confirmed = all(confirms(step.seconds(rows), before.step.seconds(rows)) for rows in seconds)
+        step = before.step if confirmed else step
+    return replace(warm, calibration=replace(calibration, step=step), graphs=graphs)

@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from fluxpool_inference.configuration import EngineConfig
+from fluxpool_inference.outcomes import first_line
 from fluxpool_inference.values import ModelInfo, Runtime
-from fluxpool_inference.worker import attention, compilation, offload, quantize
-from fluxpool_inference.worker.checkpoint import Checkpoint, failure, first_line
+from fluxpool_inference.worker import attention, compilation, offload, placing, quantize
+from fluxpool_inference.worker.checkpoint import Checkpoint, failure
 from fluxpool_inference.worker.flux import FluxModel, Parts
 from fluxpool_inference.worker.graphs import Capture, CudaCapture, Graphs
 from fluxpool_inference.worker.modulation import ModulatedTransformer, modulated
@@ -77,7 +78,9 @@ class _Loader:
     def text_encoder(self, kind: Any, folder: str) -> Any:
         module = _weights(kind, self._directory, folder, self._dtype)
         offloaded = self._config.offload != "none"
-        return self._done(folder, offload.by_layers(module, self._device) if offloaded else module.to(self._device))
+        return self._done(
+            folder, offload.by_layers(module, self._device) if offloaded else self._placed(folder, module)
+        )
 
     def transformer(self) -> Any:
         config, device = self._config, self._device
@@ -86,15 +89,17 @@ class _Loader:
         else:
             how = quantize.arguments(config, device)
             module = _weights(FluxTransformer2DModel, self._directory, "transformer", self._dtype, **how)
+            if config.quantize.form != "none":
+                quantize.settle(module, config, self._directory)
         # A block that is offloaded has its weights while it runs, and not before.
         in_place = config.offload != "group"
-        module = modulated(module.to(device)) if in_place else offload.by_blocks(module, device)
+        module = modulated(self._placed("transformer", module)) if in_place else offload.by_blocks(module, device)
         compilation.blocks(module, config)
         return self._done("transformer", module)
 
     def vae(self) -> Any:
         config = self._config
-        module = _weights(AutoencoderKL, self._directory, "vae", self._dtype).to(self._device)
+        module = self._placed("vae", _weights(AutoencoderKL, self._directory, "vae", self._dtype))
         on_gpu = self._device.type == "cuda"
         if on_gpu if config.vae_channels_last is None else config.vae_channels_last:
             module = module.to(memory_format=torch.channels_last)
@@ -102,9 +107,16 @@ class _Loader:
             module.enable_tiling()
         return self._done("vae", module)
 
+    def _placed(self, folder: str, module: Any) -> Any:
+        size = self._size(folder)
+        return placing.onto(self._device, module, lambda share: self._stages.loading(folder, round(share * size)))
+
     def _done(self, folder: str, module: Any) -> Any:
-        self._stages.loaded(folder, _file_bytes(self._config, self._directory, folder))
+        self._stages.loaded(folder, self._size(folder))
         return module
+
+    def _size(self, folder: str) -> int:
+        return _file_bytes(self._config, self._directory, folder)
 
 
 def _file_bytes(config: EngineConfig, directory: Path, folder: str) -> int:

@@ -10,6 +10,7 @@ and fp8 products take, so in these two forms only their weights are converted, a
 """
 
 import importlib.util
+import json
 import math
 import re
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 import torch
 from diffusers import BitsAndBytesConfig, FluxTransformer2DModel, GGUFQuantizationConfig, TorchAoConfig
+from diffusers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFETENSORS_WEIGHTS_NAME
+from safetensors import safe_open
 
 from fluxpool_inference.configuration import QUANTIZE_FORMS, EngineConfig, QuantizeForm
 from fluxpool_inference.outcomes import StartError, StartFailure
@@ -25,6 +28,11 @@ CONVERTED = re.compile(r"(single_)?transformer_blocks\.\d+\..*")
 """Names of the linear layers that are converted, whatever the form."""
 MODULATION = re.compile(r"(single_)?transformer_blocks\.\d+\.norm\w*\.linear\.weight")
 """Names of the weights, among those of `CONVERTED`, that see a token or a few per image."""
+_NOT_CONVERTED = ("context_embedder", "norm_out", "pos_embed", "time_text_embed", "x_embedder")
+"""Modules at the transformer's top, as bitsandbytes is told of them: layers of any such name, wherever they are.
+
+So `proj_out`, a layer at the top and one of each single block, cannot be among them: see `settle`.
+"""
 _FP8_CAPABILITY = (8, 9)
 _INT8_CAPABILITY = (8, 0)
 
@@ -63,7 +71,7 @@ def arguments(config: EngineConfig, device: torch.device) -> dict[str, Any]:
                     load_in_4bit=True,
                     bnb_4bit_quant_type=form.removeprefix("bnb-"),
                     bnb_4bit_compute_dtype=dtype,
-                    llm_int8_skip_modules=_not_converted(),
+                    llm_int8_skip_modules=list(_NOT_CONVERTED),
                 ),
                 **where,
             }
@@ -90,6 +98,22 @@ def from_gguf(config: EngineConfig, directory: Path) -> FluxTransformer2DModel:
     )
     _restore_others(transformer, dtype)
     return transformer
+
+
+def settle(transformer: FluxTransformer2DModel, config: EngineConfig, directory: Path) -> None:
+    """Make others whole again, as the files have them, if a library has converted more than the layers of the list.
+
+    Not for `none` and GGUF. Raises StartError if it has converted fewer.
+    """
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    for name in _beyond_the_list(transformer):
+        _make_whole(transformer, name, _stored(directory / "transformer", f"{name}.weight").to(dtype))
+    if left := sorted({*to_convert(transformer)} - {*converted(transformer)}):
+        form, library = config.quantize.form, config.quantize.library
+        raise StartError(
+            StartFailure.MODEL_LOAD_FAILED,
+            f"quantize is {form}, but {library} has left {len(left)} layers as they were, such as {left[0]}",
+        )
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -159,22 +183,35 @@ def _torchao(form: str) -> Any:
     return FqnToConfig({f"re:{MODULATION.pattern}": modulation, f"re:{CONVERTED.pattern}": others})
 
 
-def _not_converted() -> list[str]:
-    """The modules at the transformer's top that are no lists of blocks."""
-    return ["context_embedder", "norm_out", "pos_embed", "proj_out", "time_text_embed", "x_embedder"]
+def _beyond_the_list(transformer: torch.nn.Module) -> list[str]:
+    return [name for name in converted(transformer) if CONVERTED.fullmatch(name) is None]
 
 
 def _restore_others(transformer: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Make layers whole again that a file has converted, though they are not of the list."""
+    """Make layers whole again that a GGUF file has converted, though they are not of the list."""
     from diffusers.quantizers.gguf.utils import dequantize_gguf_tensor  # noqa: PLC0415 - it imports gguf
 
-    for name in converted(transformer):
-        if CONVERTED.fullmatch(name) is None:
-            layer: Any = transformer.get_submodule(name)
-            weight: torch.Tensor = dequantize_gguf_tensor(layer.weight).to(dtype)
-            plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-            plain.load_state_dict(layer.state_dict() | {"weight": weight}, assign=True)
-            transformer.set_submodule(name, plain)
+    for name in _beyond_the_list(transformer):
+        weight = transformer.get_submodule(name).weight
+        _make_whole(transformer, name, dequantize_gguf_tensor(weight).to(dtype))
+
+
+def _make_whole(transformer: torch.nn.Module, name: str, weight: torch.Tensor) -> None:
+    """Put a plain layer with this weight in place of a converted one, on its device."""
+    layer: Any = transformer.get_submodule(name)
+    plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+    bias = {} if layer.bias is None else {"bias": layer.bias}
+    plain.load_state_dict({"weight": weight.to(layer.weight.device)} | bias, assign=True)
+    transformer.set_submodule(name, plain.requires_grad_(requires_grad=False))
+
+
+def _stored(folder: Path, name: str) -> torch.Tensor:
+    """A weight as it is in a part's files."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    file = json.loads(index.read_text())["weight_map"][name] if index.is_file() else SAFETENSORS_WEIGHTS_NAME
+    with safe_open(folder / file, framework="pt") as weights:
+        stored: torch.Tensor = weights.get_tensor(name)
+    return stored
 
 
 def _numel(weight: torch.Tensor) -> int:

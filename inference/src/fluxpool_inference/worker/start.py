@@ -9,7 +9,7 @@ import transformers
 
 from fluxpool_inference.configuration import EngineConfig
 from fluxpool_inference.cost_file import cost_file
-from fluxpool_inference.outcomes import StartError, StartFailure
+from fluxpool_inference.outcomes import StartError, StartFailure, first_line
 from fluxpool_inference.scheduling.costs import Calibration, Known
 from fluxpool_inference.worker import checkpoint, compilation, device, graphs, loading, memory, offload, quantize
 from fluxpool_inference.worker.flux import FluxModel
@@ -75,7 +75,7 @@ def _load(config: EngineConfig, hardware: torch.device, stages: Stages) -> FluxM
     except (RuntimeError, MemoryError) as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"the weights of {config.model!r} in {config.dtype}") from error
-        raise checkpoint.failure(f"{config.model!r} cannot be loaded: {checkpoint.first_line(error)}") from error
+        raise checkpoint.failure(f"{config.model!r} cannot be loaded: {first_line(error)}") from error
 
 
 def _warm_up(
@@ -88,22 +88,22 @@ def _warm_up(
                 first_steps(model, config)
         with stages.measure("warm_up"):
             warm = warm_up(model, config, Clock(), before)
-            return _measured(model, config, warm, gauge)
+            return _measured(model, config, warm, gauge, before)
     except Exception as error:
         if device.is_out_of_memory(error):
             raise _no_memory(f"one image of the default size {size}") from error
-        raise checkpoint.failure(
-            f"an image of the default size {size} cannot be made: {checkpoint.first_line(error)}"
-        ) from error
+        raise checkpoint.failure(f"an image of the default size {size} cannot be made: {first_line(error)}") from error
 
 
-def _measured(model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge | None) -> WarmUp:
+def _measured(
+    model: FluxModel, config: EngineConfig, warm: WarmUp, gauge: Gauge | None, before: Calibration | None
+) -> WarmUp:
     """With what steps take of memory, then with CUDA graphs, which keep some of it, then with what is left."""
     trial = Trial(model, config)
     held = None if gauge is None else memory.measure(trial, config, gauge, warm, model)
     if model.graphs is not None:
         choice = GraphChoice(model.graphs, trial, model.recover, Clock())
-        warm = with_graphs(warm, choice, config.batch_size_max, config.knee_gain)
+        warm = with_graphs(warm, choice, config.batch_size_max, config.knee_gain, before)
     if gauge is None or held is None:
         return warm
     held = held.within(gauge.space(), config.prompt_cache_bytes)

@@ -24,7 +24,7 @@ _RUNS_OF_STEPS = 3
 """Of all the steps of an image, which are several."""
 _ENOUGH_SECONDS = 1.0
 _CONFIRMED = 0.25
-"""A run that differs by no more than this share from what was measured before confirms it: single runs scatter."""
+"""What differs by no more than this share from what was measured before confirms it: single runs scatter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,13 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
         config: Says the default size, and the most rows.
         clock: To time by.
         before: What an earlier server measured. What it says is kept, stage by stage, if one timed run confirms it: so
-            the unit of work stays the same over restarts.
+            the unit of work stays the same over restarts. Its steps may be those of CUDA graphs, where there are any:
+            they are confirmed once there are graphs again, by `graph_choice.with_graphs`.
     """
     trial = Trial(model, config)  # which has encoded once
     if before and (before.reference, before.shape) != (trial.bucket, model.shape):
         before = None
+    eager = before.step if before and config.cuda_graphs == "off" else None
     encode_seconds = _seconds(partial(trial.encoding, 1), clock, before.encode_seconds if before else None)
     samples: list[tuple[int, float]] = []
     rows_held = None
@@ -71,7 +73,7 @@ def warm_up(model: Denoiser, config: EngineConfig, clock: Clock, before: Calibra
             break
         try:
             trial.step(rows)()
-            expected = before.step.seconds(rows) * STEPS if before else None
+            expected = eager.seconds(rows) * STEPS if eager else None
             samples.append((rows, _seconds(partial(trial.steps, rows), clock, expected, _RUNS_OF_STEPS) / STEPS))
         except Exception as error:
             if rows == 1 or not model.is_out_of_memory(error):
@@ -105,6 +107,11 @@ def first_steps(model: Denoiser, config: EngineConfig) -> None:
         trial.step(rows)()
 
 
+def confirms(seconds: float, before: float) -> bool:
+    """Whether what takes so long took as long `before`, as far as can be told."""
+    return abs(seconds / before - 1) <= _CONFIRMED
+
+
 def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: float | None, runs: int = _RUNS) -> float:
     """The median seconds of a few `runs`; of fewer where each takes long. None is the first of its kind.
 
@@ -118,7 +125,7 @@ def _seconds(ready: Callable[[], Callable[[], object]], clock: Clock, before: fl
         return clock.now() - began
 
     seconds = [run()]
-    if before is not None and abs(seconds[0] / before - 1) <= _CONFIRMED:
+    if before is not None and confirms(seconds[0], before):
         return before
     while len(seconds) < runs and sum(seconds) < _ENOUGH_SECONDS:
         seconds.append(run())

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NoReturn
 
 import httpx
@@ -16,6 +17,7 @@ from fluxpool_bench import arrivals, plots, report, table, workload
 from fluxpool_bench.client import Target
 from fluxpool_bench.errors import NoAnswerError, UsageError, reason
 from fluxpool_bench.session import Closed, Load, Open, Run, Session
+from fluxpool_bench.summary import LEAST_PAIRS
 from fluxpool_bench.workload import Kind, Workload
 
 EXIT_MISSED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -63,7 +65,13 @@ def parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--warm-up", type=int, default=3, metavar="N", help="requests to each server before the first run (default 3)"
     )
-    load.add_argument("--rounds", type=int, default=1, metavar="N", help="repeat everything N times (default 1)")
+    load.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"repeat everything N times (default 1); --compare says nothing of fewer than {LEAST_PAIRS}",
+    )
     work = p.add_argument_group("requests")
     work.add_argument("--workload", type=Path, metavar="TOML", help="a mix of sizes and steps, see the README")
     work.add_argument("--size", metavar="WxH")
@@ -156,16 +164,19 @@ def _api_key() -> str:
 def _is_base_url(text: str) -> bool:
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
+        url.host.encode("idna")  # as the lookup of its address does
+    except (httpx.InvalidURL, UnicodeError):
         return False
-    return url.scheme in {"http", "https"} and bool(url.host)
+    port_is_right = url.port is None or 0 < url.port < 65536
+    return url.scheme in {"http", "https"} and bool(url.host) and port_is_right and not (url.query or url.fragment)
 
 
 def make_folder(folder: Path | None) -> None:
-    """Before anything is measured that could not be written then. Raises UsageError."""
+    """Make it and write to it, before anything is measured that could not be written then. Raises UsageError."""
     try:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
+            NamedTemporaryFile(dir=folder).close()
     except OSError as error:
         raise UsageError(f"--out {folder}: {reason(error)}") from error
 

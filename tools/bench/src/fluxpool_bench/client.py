@@ -9,9 +9,11 @@ import httpx
 
 from fluxpool_bench.workload import Request
 
+METRICS_SECONDS = 5.0
+
 
 class Outcome(StrEnum):
-    """How a request ended: answered, refused for lack of capacity (429, 503), given up as its kind says, or else."""
+    """How a request ended: answered whole, refused for lack of room (429, 503), given up as its kind says, or else."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -48,14 +50,23 @@ class Record:
 
 
 class Target:
-    """One server. `base_url` is what an OpenAI client would be given, such as http://127.0.0.1:8000/v1."""
+    """One server.
+
+    Args:
+        base_url: What an OpenAI client would be given, such as http://127.0.0.1:8000/v1.
+        model: Name to send; None sends none.
+        timeout_seconds: For the whole of a request, to the last byte of its answer.
+        api_key: Sent as the bearer's token.
+    """
 
     def __init__(self, base_url: str, model: str | None, timeout_seconds: float, api_key: str = "none") -> None:
         self.base_url = base_url.rstrip("/")
         self._model = model
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
         headers = {"Authorization": f"Bearer {api_key}"}
-        self._http = httpx.AsyncClient(timeout=timeout_seconds, limits=limits, headers=headers)
+        self._timeout_seconds = timeout_seconds
+        # httpx would limit each read on its own, and an answer that trickles would never be too late.
+        self._http = httpx.AsyncClient(timeout=None, limits=limits, headers=headers)  # noqa: S113 - `ask` has a limit
 
     async def ask(self, request: Request, start: float, due: float | None = None) -> Record:
         """Send one request and read the whole answer. Never raises for what a server or a network can do.
@@ -68,15 +79,20 @@ class Target:
         sent = time.perf_counter() - start
         body = request.kind.body(self._model, request.prompt, request.seed)
         outcome, images, size, detail = Outcome.FAILED, 0, 0, ""
+        patience = request.kind.give_up_seconds
+        limit = self._timeout_seconds if patience is None else min(patience, self._timeout_seconds)
         try:
-            async with asyncio.timeout(request.kind.give_up_seconds):
+            async with asyncio.timeout(limit):
                 response = await self._http.post(f"{self.base_url}/images/generations", json=body)
             done = time.perf_counter() - start  # strictly before the answer is parsed: that is the client's time
             size = len(response.content)
-            outcome, images, detail = _judge(response)
+            outcome, images, detail = _judge(response, request.kind.n)
         except TimeoutError:
             done = time.perf_counter() - start
-            outcome = Outcome.GAVE_UP
+            if limit == patience:
+                outcome = Outcome.GAVE_UP
+            else:
+                detail = f"no whole answer within {limit:g} s"
         except httpx.HTTPError as error:
             done = time.perf_counter() - start
             detail = f"{type(error).__name__}: {error}".removesuffix(": ")
@@ -88,8 +104,9 @@ class Target:
         """The text of `/metrics` at the server's root; None where there is none."""
         root = self.base_url.removesuffix("/v1")
         try:
-            response = await self._http.get(f"{root}/metrics", timeout=5)
-        except httpx.HTTPError:
+            async with asyncio.timeout(METRICS_SECONDS):
+                response = await self._http.get(f"{root}/metrics")
+        except (httpx.HTTPError, TimeoutError):
             return None
         return response.text if response.status_code == httpx.codes.OK else None
 
@@ -98,13 +115,15 @@ class Target:
         await self._http.aclose()
 
 
-def _judge(response: httpx.Response) -> tuple[Outcome, int, str]:
+def _judge(response: httpx.Response, wanted: int) -> tuple[Outcome, int, str]:
     if response.status_code == httpx.codes.OK:
         try:
-            data = response.json()["data"]
-            return Outcome.OK, sum(1 for item in data if item.get("b64_json") or item.get("url")), ""
+            images = sum(1 for item in response.json()["data"] if item.get("b64_json") or item.get("url"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return Outcome.FAILED, 0, "200, but not an image response"
+        if images < wanted:
+            return Outcome.FAILED, 0, f"200, but only {images} of {wanted} images"
+        return Outcome.OK, images, ""
     refused = response.status_code in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
     detail = f"{response.status_code}: {response.text[:200]}"
     return (Outcome.REFUSED if refused else Outcome.FAILED), 0, detail

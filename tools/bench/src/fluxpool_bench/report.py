@@ -31,7 +31,7 @@ def document(runs: Sequence[Run]) -> dict[str, Any]:
 def _run(run: Run) -> dict[str, Any]:
     return {
         "target": run.target,
-        "load": run.load,
+        "load": str(run.load),
         "round": run.round,
         "summary": run.summary.as_dict(),
         "steps_by_rows": run.steps_by_rows,
@@ -43,7 +43,7 @@ def comparison(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """First target against second, per load: median ratio over the rounds with a bootstrap 95 % interval.
 
     "ahead" means that the interval excludes 1 on the better side (more images per second, shorter median latency); an
-    interval that holds 1 is a tie.
+    interval that holds 1 is a tie. Fewer than `summary.LEAST_PAIRS` rounds have neither interval nor verdict.
     """
     targets = list(dict.fromkeys(run.target for run in runs))
     if len(targets) != 2:
@@ -53,9 +53,11 @@ def comparison(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for load in dict.fromkeys(run.load for run in runs):
         rounds = sorted({run.round for run in runs if run.load == load})
         sides = [(cells[load, number, targets[0]], cells[load, number, targets[1]]) for number in rounds]
-        rows.append(_row(load, "throughput", [(a.throughput, b.throughput) for a, b in sides], higher_is_better=True))
+        rows.append(
+            _row(str(load), "throughput", [(a.throughput, b.throughput) for a, b in sides], higher_is_better=True)
+        )
         medians = [(a.p50, b.p50) for a, b in sides if a.p50 is not None and b.p50 is not None]
-        rows.append(_row(load, "p50", medians, higher_is_better=False))
+        rows.append(_row(str(load), "p50", medians, higher_is_better=False))
     return rows
 
 
@@ -69,7 +71,7 @@ def _row(load: str, figure: str, pairs: Sequence[tuple[float, float]], *, higher
         "figure": figure,
         "pairs": found.pairs,
         "ratio": found.ratio,
-        "interval": [found.low, found.high],
+        "interval": found.interval,
         "verdict": found.verdict,
     }
 

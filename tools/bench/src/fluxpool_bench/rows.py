@@ -22,9 +22,10 @@ def histogram(text: str | None) -> dict[float, float]:
 def steps_by_rows(before: dict[float, float], after: dict[float, float]) -> dict[str, float]:
     """How many steps of the run had at most so many rows (and more than the bound below), by upper bound.
 
-    Empty if a count went down: another process answered, of several behind one address or after a restart.
+    Empty if nothing was known before, for then the counts since the server's start are not those of the run, or if a
+    count went down: another process answered, of several behind one address or after a restart.
     """
-    if any(after.get(bound, 0.0) < count for bound, count in before.items()):
+    if not before or any(after.get(bound, 0.0) < count for bound, count in before.items()):
         return {}
     steps, below = {}, 0.0
     for bound in sorted(after):

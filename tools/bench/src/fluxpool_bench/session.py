@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fluxpool_bench import rows
 from fluxpool_bench.client import Outcome, Record, Target
@@ -15,6 +16,8 @@ from fluxpool_bench.workload import Request, Workload
 class Closed:
     """So many clients, each with one request at a time."""
 
+    since: ClassVar[str] = "sent"
+    """From when on a latency counts."""
     concurrency: int
 
     def __str__(self) -> str:
@@ -25,6 +28,7 @@ class Closed:
 class Open:
     """Requests at given times, in seconds from the start."""
 
+    since: ClassVar[str] = "due"
     arrivals: tuple[float, ...]
     name: str
 
@@ -40,7 +44,7 @@ class Run:
     """One load on one target in one round."""
 
     target: str
-    load: str
+    load: Load
     round: int
     records: tuple[Record, ...]
     steps_by_rows: dict[str, float]
@@ -112,6 +116,6 @@ class Session:
         else:
             records = await open_loop(target, requests, load.arrivals, on_record)
         steps = rows.steps_by_rows(before, rows.histogram(await target.metrics()))
-        run = Run(target.base_url, str(load), number, tuple(sorted(records, key=lambda r: r.index)), steps)
+        run = Run(target.base_url, load, number, tuple(sorted(records, key=lambda r: r.index)), steps)
         progress.end(run)
         return run

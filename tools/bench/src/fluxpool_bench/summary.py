@@ -9,6 +9,11 @@ import numpy as np
 
 from fluxpool_bench.client import Outcome, Record
 
+LEAST_PAIRS = 6
+"""Fewer say nothing with 95 % confidence: of two equal sides, one is ahead in all of n pairs with probability
+2 * (1/2)^n (the two-sided sign test: Conover, Practical Nonparametric Statistics, 3.4). That is 6.3 % for five pairs
+and 3.1 % for six."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -20,6 +25,7 @@ class Summary:
         p95_of_all: As `p95`, over all requests that their clients did not give up, where those that were refused or
             failed count as longer than any; None if it is one of those.
         send_delay_p99: How late the generator itself sent (open loop): if large, it was the limit, not the server.
+        send_delay_max: The latest of all.
     """
 
     ok: int
@@ -37,6 +43,7 @@ class Summary:
     max: float | None
     p95_of_all: float | None
     send_delay_p99: float
+    send_delay_max: float
 
     @property
     def unanswered(self) -> int:
@@ -56,6 +63,7 @@ def summarize(records: Sequence[Record]) -> Summary:
     images = sum(record.images for record in records)
     seconds = max(record.done for record in records) - min(record.due for record in records)
     latencies = [record.latency for record in records if record.outcome is Outcome.OK]
+    delays = [record.sent - record.due for record in records]
     return Summary(
         ok=count[Outcome.OK],
         refused=count[Outcome.REFUSED],
@@ -71,7 +79,8 @@ def summarize(records: Sequence[Record]) -> Summary:
         p99=quantile(latencies, 0.99),
         max=max(latencies, default=None),
         p95_of_all=_of_all(latencies, count[Outcome.REFUSED] + count[Outcome.FAILED], 0.95),
-        send_delay_p99=quantile([record.sent - record.due for record in records], 0.99) or 0.0,
+        send_delay_p99=quantile(delays, 0.99) or 0.0,
+        send_delay_max=max(delays),
     )
 
 
@@ -114,8 +123,8 @@ class Comparison:
 
     Attributes:
         ratio: Median of first/second.
-        low: Of the bootstrap 95 % interval.
-        high: The same.
+        low: The 2.5 % quantile of the bootstrap, which of fewer than `LEAST_PAIRS` is no bound of anything.
+        high: The 97.5 % quantile, likewise.
         verdict: Of the first side; an interval that holds 1 is a tie.
     """
 
@@ -123,16 +132,26 @@ class Comparison:
     ratio: float
     low: float
     high: float
-    verdict: Literal["ahead", "behind", "tie"]
+    verdict: Literal["ahead", "behind", "tie", "too few rounds"]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the ratio; None where there are too few rounds for one."""
+        return None if self.verdict == "too few rounds" else (self.low, self.high)
 
 
 def compare(
     pairs: Sequence[tuple[float, float]], *, higher_is_better: bool, lives: Sequence[int] | None = None
 ) -> Comparison:
-    """First against second; for `lives` see `median_ratio`. Raises ValueError without a pair."""
+    """First against second; for `lives` see `median_ratio`. Raises ValueError without a pair.
+
+    `LEAST_PAIRS` is asked of the pairs: where several are of one life, the caller asks the same of the lives.
+    """
     if not pairs:
         raise ValueError("no pair to compare")
     ratio, low, high = median_ratio(pairs, lives)
+    if len(pairs) < LEAST_PAIRS:
+        return Comparison(len(pairs), ratio, low, high, "too few rounds")
     above, below = low > 1, high < 1
     ahead, behind = (above, below) if higher_is_better else (below, above)
     return Comparison(len(pairs), ratio, low, high, "ahead" if ahead else "behind" if behind else "tie")

@@ -9,8 +9,14 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from fluxpool_bench.client import Outcome, Record
-from fluxpool_bench.session import Load, Progress, Run
-from fluxpool_bench.summary import summarize
+from fluxpool_bench.session import Closed, Load, Progress, Run
+from fluxpool_bench.summary import LEAST_PAIRS, summarize
+
+LATE_SECONDS = 0.1
+CLOSED = (
+    "in a closed loop nobody asks while all clients wait, so a slow server is asked less, and latencies hide the queue "
+    "that users who come on their own would meet (coordinated omission): --rate and --arrivals show it"
+)
 
 
 class LiveProgress(Progress):
@@ -62,7 +68,7 @@ def seconds(value: float | None) -> str:
 
 def results(runs: Sequence[Run]) -> Table:
     """One row per run."""
-    table = Table(title="latency in seconds, from when a request was due to its last byte")
+    table = Table(title=f"latency in seconds, from when a request was {runs[0].load.since} to its last byte")
     table.add_column("server")
     table.add_column("load")
     for name in ("round", "ok", "refused", "failed", "images/s", "mean", "p50", "p90", "p95", "p99", "max"):
@@ -71,7 +77,7 @@ def results(runs: Sequence[Run]) -> Table:
         s = run.summary
         figures = (seconds(value) for value in (s.mean, s.p50, s.p90, s.p95, s.p99, s.max))
         counts = (str(run.round), str(s.ok), str(s.refused), str(s.failed), f"{s.throughput:.2f}")
-        table.add_row(run.target, run.load, *counts, *figures)
+        table.add_row(run.target, str(run.load), *counts, *figures)
     return table
 
 
@@ -85,7 +91,7 @@ def kinds(runs: Sequence[Run]) -> Table:
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for run in runs:
         for record in run.records:
-            groups.setdefault((run.target, run.load, record.kind), []).append(record)
+            groups.setdefault((run.target, str(run.load), record.kind), []).append(record)
     for names, records in groups.items():
         s = summarize(records)
         counts = (str(s.ok), str(len(records) - s.ok))
@@ -95,21 +101,24 @@ def kinds(runs: Sequence[Run]) -> Table:
 
 def comparison(rows: Sequence[dict[str, Any]]) -> Table:
     """First server over second."""
-    table = Table(title="first server over second: median of the rounds, 95 % interval")
+    table = Table(title=f"first server over second: median of the rounds\n95 % interval from {LEAST_PAIRS} rounds on")
     for name in ("load", "figure", "ratio", "interval", "verdict"):
         table.add_column(name)
     for row in rows:
-        if row["pairs"]:
-            low, high = row["interval"]
-            table.add_row(row["load"], row["figure"], f"{row['ratio']:.3f}", f"{low:.3f} to {high:.3f}", row["verdict"])
-        else:
-            table.add_row(row["load"], row["figure"], "-", "-", row["verdict"])
+        ratio, interval = row.get("ratio"), row.get("interval")
+        table.add_row(
+            row["load"],
+            row["figure"],
+            f"{ratio:.3f}" if ratio is not None else "-",
+            f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-",
+            row["verdict"],
+        )
     return table
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
     """What a reader must know before believing the table."""
-    notes = []
+    notes = [CLOSED] if any(isinstance(run.load, Closed) for run in runs) else []
     for run in runs:
         summary = run.summary
         if summary.refused:
@@ -118,10 +127,10 @@ def warnings(runs: Sequence[Run]) -> list[str]:
             )
         if summary.gave_up:
             notes.append(f"{run.target}, {run.load}: {summary.gave_up} given up by the clients, as the workload says")
-        if summary.send_delay_p99 > 0.1:
+        if summary.send_delay_max > LATE_SECONDS:
             notes.append(
-                f"{run.target}, {run.load}: requests left up to {summary.send_delay_p99:.2f} s late: "
-                "this machine was the limit"
+                f"{run.target}, {run.load}: requests left up to {summary.send_delay_max:.2f} s late "
+                f"(p99 {summary.send_delay_p99:.2f} s), which is in their latencies: this machine was the limit then"
             )
         if failure := next((record.detail for record in run.records if record.outcome is Outcome.FAILED), None):
             notes.append(f"{run.target}, {run.load}: {summary.failed} failed, the first with: {failure}")

@@ -18,8 +18,9 @@ import math
 import random
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -37,7 +38,7 @@ FIELDS = {"weight", "size", "steps", "n", "guidance", "prompts", "output_format"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of request; a field that is None is not sent."""
+    """One kind of request; a field that is None is not sent, and `number` never is."""
 
     size: str | None = None
     steps: int | None = None
@@ -47,13 +48,17 @@ class Kind:
     give_up_seconds: float | None = None
     weight: float = 1.0
     prompts: tuple[str, ...] = field(default=DEFAULT_PROMPTS, repr=False)
+    number: int | None = None
 
     @property
     def name(self) -> str:
-        """A short name for tables: size, steps and images per request."""
+        """A short name for tables: size, steps, and what else is not the default; the number where there is one."""
         parts = [self.size or "default size", f"{self.steps} steps" if self.steps else "default steps"]
         parts += [f"n={self.n}"] if self.n > 1 else []
+        parts += [f"guidance {self.guidance:g}"] if self.guidance is not None else []
+        parts += [self.output_format] if self.output_format else []
         parts += [f"gives up after {self.give_up_seconds:g} s"] if self.give_up_seconds is not None else []
+        parts += [f"kind {self.number}"] if self.number is not None else []
         return ", ".join(parts)
 
     def body(self, model: str | None, prompt: str, seed: int) -> dict[str, Any]:
@@ -116,7 +121,13 @@ def load(path: Path, seed: int = 0) -> Workload:
     tables = document.get("kind")
     if not isinstance(tables, list) or not tables:
         raise UsageError(f"workload {path}: needs at least one [[kind]] table")
-    return Workload([_kind(path, number, table) for number, table in enumerate(tables, 1)], seed)
+    return Workload(_told_apart([_kind(path, number, table) for number, table in enumerate(tables, 1)]), seed)
+
+
+def _told_apart(kinds: Sequence[Kind]) -> list[Kind]:
+    """Kinds that would share a name, for they differ in prompts, say, get the number of their table into it."""
+    count = Counter(kind.name for kind in kinds)
+    return [replace(kind, number=number) if count[kind.name] > 1 else kind for number, kind in enumerate(kinds, 1)]
 
 
 def _kind(path: Path, number: int, table: object) -> Kind:
