@@ -2,7 +2,7 @@
 
     make envs
     tests/.venv/bin/python benchmarks/engine/compare.py --peers      the peers' environments, as locked
-    tests/.venv/bin/python benchmarks/engine/compare.py              every cell, ten rounds each
+    tests/.venv/bin/python benchmarks/engine/compare.py              every cell, twelve rounds each
     tests/.venv/bin/python benchmarks/engine/compare.py mixed_steps --rounds 5 --more     add rounds to a cell
     tests/.venv/bin/python benchmarks/engine/compare.py --quick      one short round of each; records nothing
 
@@ -150,7 +150,7 @@ def _count(text: str) -> int:
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(cell.name for cell in CELLS)}")
-    parser.add_argument("--rounds", type=_count, default=10, metavar="N")
+    parser.add_argument("--rounds", type=_count, default=12, metavar="N", help="of each cell (default 12)")
     parser.add_argument("--restart-every", type=_count, default=2, metavar="N", help="rounds of a life (default 2)")
     parser.add_argument("--more", action="store_true", help="add the rounds to those that are there already")
     parser.add_argument("--quick", action="store_true", help="one short round of each cell; records nothing")

@@ -20,6 +20,7 @@ from record import today  # noqa: E402
 
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Load  # noqa: E402
+from fluxpool_bench.summary import LEAST_PAIRS  # noqa: E402
 from fluxpool_bench.workload import Request  # noqa: E402
 
 RUN = {"commit": "0ff1ce", "command": "compare.py", "machine": "two cores", "versions": {"torch": "1"}}
@@ -195,6 +196,11 @@ async def test_rounds_are_not_added_to_those_that_were_measured_otherwise(
         monkeypatch.setattr(results, changed, lambda: value)
     with pytest.raises(SystemExit, match="mixed_steps that are there were measured otherwise"):
         await compare.main(options(*arguments))
+
+
+def test_by_default_a_cell_has_as_many_lives_as_independent_pairs_would_need() -> None:
+    chosen = options()
+    assert chosen.rounds // chosen.restart_every >= LEAST_PAIRS
 
 
 async def test_without_more_a_cell_begins_anew(staged: list[Sequence[str]], raw: Path) -> None:
