@@ -1,7 +1,7 @@
 """Copies the recorded figures from `benchmarks/results/` into the README, so that no figure there is typed by hand.
 
 Between `<!-- results: NAME -->` and `<!-- end -->` stand all figures of NAME.json, after `aims` those that have an aim,
-and after `cells` its cells, one side beside the others.
+and after `cells` its cells, one side beside the others, and of which commits they are.
 
 python benchmarks/quote.py --write     put the tables between the README's markers
 python benchmarks/quote.py --check     exit 1 if the README says something else than the results
@@ -10,10 +10,14 @@ python benchmarks/quote.py --check     exit 1 if the README says something else 
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+
+from record import span, together
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -37,23 +41,58 @@ def aims(result: dict[str, Any]) -> str:
 
 def cells(result: dict[str, Any]) -> str:
     """One row per cell: ours over the best of the others, which is the one against which we look worst."""
-    rows = [
-        "| cell | model | load | images/s | median latency | 99th percentile | images/s over the bare loop |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, cell in _cells(result):
-        figures = (_worst(cell["comparisons"], figure) for figure in ("throughput", "p50", "p99"))
-        bare = [one for one in cell["comparisons"] if one["against"] == BARE]
-        columns = [name, cell["model"].split(",")[0], cell["load"], *figures, _ratio(bare[0]) if bare else ""]
-        rows.append(f"| {' | '.join(columns)} |")
-    return "\n".join(rows)
+    found = dict(_cells(result))
+    header = (
+        "cell", "model", "each image", "rows", "load",
+        "images/s", "median latency", "slowest (p99)", "images/s over the bare loop",
+    )  # fmt: skip
+    rows = [header, *(_row(name, cell) for name, cell in found.items())]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:], "", _measured(found)])
 
 
 def _cells(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for part in result["parts"].values():
-        for name, cell in part["figures"].get("cells", {}).items():
-            if "comparisons" in cell:
-                yield name, cell
+        yield from part["figures"].get("cells", {}).items()
+
+
+def _row(name: str, cell: Mapping[str, Any]) -> list[str]:
+    model = cell["model"].split(",")[0]
+    asked = [name, model, f"{_work(cell['kinds'])}, {cell['text_tokens']} text tokens", str(cell["rows"])]
+    if "comparisons" not in cell:
+        return [*asked, *_overload(cell)]
+    figures = (_worst(cell["comparisons"], figure) for figure in ("throughput", "p50", "p99"))
+    bare = [one for one in cell["comparisons"] if one["against"] == BARE]
+    return [*asked, cell["load"], *figures, _ratio(bare[0]) if bare else ""]
+
+
+def _work(kinds: Sequence[str]) -> str:
+    """What each image may be: `64x64, 4 steps` and `64x64, 8 steps` are `64x64, 4/8 steps`."""
+    size, steps, *others = (dict.fromkeys(one) for one in zip_longest(*(kind.split(", ") for kind in kinds)))
+    counts = "/".join(one.removesuffix(" steps") for one in steps)
+    some = [f"some: {word}" for words in others for word in words if word]
+    return ", ".join(["/".join(size), f"{counts} steps", *some])
+
+
+def _overload(cell: Mapping[str, Any]) -> list[str]:
+    """Load and figures of a cell with no side but ours: it has no ratios to others, but to its own peak and promise."""
+    goodput = statistics.median(one["load"]["throughput"] / one["peak"]["throughput"] for one in cell["rounds"])
+    late = max(one["p99_over_bound"] for one in cell["rounds"])
+    peak = f"{goodput:.2f} of its own peak; no other side"
+    return [f"open, 10 x the peak of {cell['load']}", peak, "", f"{late:.2f} of what was promised, worst round", ""]
+
+
+def _measured(cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of which commits the cells are, and when and how they were measured; most are alike, and come last."""
+    alike: dict[str, list[str]] = {}
+    for name, cell in cells.items():
+        commits = " and ".join(dict.fromkeys(run["commit"] for run in cell["runs"]))
+        commands = together(run["command"] for run in cell["runs"])
+        told = f"of commit {commits}, measured {span(one['date'] for one in cell['rounds'])} by `{commands}`"
+        alike.setdefault(told, []).append(f"`{name}`")
+    *others, (most, _) = sorted(alike.items(), key=lambda one: len(one[1]))
+    said = [f"{', '.join(names)}: {told}" for told, names in others]
+    return "; ".join([*said, f"{'all others' if said else 'All'}: {most}"]) + "."
 
 
 def _worst(comparisons: Sequence[Mapping[str, Any]], figure: str) -> str:

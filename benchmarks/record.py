@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 REPORTED = "reported"
 """In place of an aim, where a figure has none."""
+_TO, _AND = " to ", "; "
+"""Between the first and the last day of a span, and between commands or machines."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Part:
         aims: the figures that count.
         figures: those they were computed from, and whatever else is worth keeping.
         device: the accelerator that took part, if one did; it is named beside the machine.
+        machine: where it was measured; None: here.
+        date: when, a day or a `span`; None: today.
     """
 
     name: str
@@ -70,18 +74,47 @@ class Part:
     aims: Sequence[Aim]
     figures: Mapping[str, Any] = field(default_factory=dict)
     device: str | None = None
+    machine: str | None = None
+    date: str | None = None
 
 
 def record(result: str, part: Part, folder: Path = RESULTS) -> Path:
-    """Put a part into `<result>.json`, in place of the one of that name. Returns the file's path."""
+    """Put a part into `<result>.json`, in place of the one of that name. Returns the file's path.
+
+    Raises ValueError for a figure that is not finite: JSON has no such number, and the file stays as it was.
+    """
     path = folder / f"{result}.json"
     parts: dict[str, Any] = json.loads(path.read_text())["parts"] if path.exists() else {}
-    date = datetime.now(UTC).date().isoformat()
-    where = ", ".join(filter(None, (machine(), part.device)))
-    parts[part.name] = {"machine": where, "date": date} | asdict(part)
+    where = ", ".join(filter(None, (part.machine or machine(), part.device)))
+    parts[part.name] = asdict(part) | {"machine": where, "date": part.date or today()}
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(path, json.dumps(_file(dict(sorted(parts.items()))), indent=1) + "\n")
+    _replace(path, json.dumps(_file(dict(sorted(parts.items()))), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def today() -> str:
+    """The date, in UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def span(dates: Iterable[str]) -> str:
+    """From the first to the last of some days and spans of days; a single day is itself."""
+    days = sorted(day for date in dates for day in date.split(_TO))
+    return _TO.join(dict.fromkeys((days[0], days[-1])))
+
+
+def together(texts: Iterable[str]) -> str:
+    """Commands or machines, and what this made of some, each once."""
+    return _AND.join(dict.fromkeys(one for text in texts for one in text.split(_AND)))
+
+
+def merged(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Versions by name; where they differ, all of them."""
+    found: dict[str, dict[str, None]] = {}
+    for each in versions:
+        for name, version in each.items():
+            found.setdefault(name, {})[version] = None
+    return {name: ", ".join(each) for name, each in found.items()}
 
 
 def _replace(path: Path, text: str) -> None:
@@ -94,10 +127,10 @@ def _replace(path: Path, text: str) -> None:
 def _file(parts: Mapping[str, Any]) -> dict[str, Any]:
     each = list(parts.values())
     return {
-        "machine": "; ".join(dict.fromkeys(part["machine"] for part in each)),
-        "versions": {name: version for part in each for name, version in part["versions"].items()},
-        "date": max(part["date"] for part in each),
-        "command": "; ".join(dict.fromkeys(part["command"] for part in each)),
+        "machine": together(part["machine"] for part in each),
+        "versions": merged(part["versions"] for part in each),
+        "date": span(part["date"] for part in each),
+        "command": together(part["command"] for part in each),
         "paced": any(part["figures"].get("paced", False) for part in each),
         "aims": [aim for part in each for aim in part["aims"]],
         "parts": parts,

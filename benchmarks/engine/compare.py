@@ -2,7 +2,7 @@
 
     make envs
     tests/.venv/bin/python benchmarks/engine/compare.py --peers      the peers' environments, as locked
-    tests/.venv/bin/python benchmarks/engine/compare.py              every cell, ten rounds each
+    tests/.venv/bin/python benchmarks/engine/compare.py              every cell, twelve rounds each
     tests/.venv/bin/python benchmarks/engine/compare.py mixed_steps --rounds 5 --more     add rounds to a cell
     tests/.venv/bin/python benchmarks/engine/compare.py --quick      one short round of each; records nothing
 
@@ -28,6 +28,7 @@ from comparison import measure, overload, results, sides  # noqa: E402 - after t
 from comparison.cells import CELLS, Cell, Model  # noqa: E402
 from comparison.measure import Stage  # noqa: E402
 from comparison.sides import Setup  # noqa: E402
+from record import today  # noqa: E402
 
 QUICK_OVERLOAD_SECONDS = 2.0
 
@@ -37,18 +38,19 @@ async def main(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="engine-quick-")) if options.quick else results.RAW
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    rounds, commit = 1 if options.quick else options.rounds, results.commit()
+    rounds, run = 1 if options.quick else options.rounds, results.run(options.arguments)
     for setup, cells in _groups(options):
         names = list(dict.fromkeys(name for cell in cells for name in cell.sides))
-        kept = {cell.name: _kept(cell, options, folder) for cell in cells}
+        kept = {cell.name: _kept(cell, options, run, folder) for cell in cells}
         first_life = 1 + max((one["life"] for document in kept.values() for one in document["rounds"]), default=-1)
         for life, done in enumerate(range(0, rounds, options.restart_every), first_life):
             order = random.Random(life).sample(names, len(names))
             async with measure.stage(order, setup, logs) as on:
                 for cell in cells:
                     document, count = kept[cell.name], min(options.restart_every, rounds - done)
+                    facts = {"life": life, "run": len(document["runs"]) - 1}
                     async for one in _measured(on, cell, len(document["rounds"]), count, quick=options.quick):
-                        document["rounds"].append({**one, "life": life, "commit": commit})
+                        document["rounds"].append({**one, **facts, "date": today()})
                         results.save(cell.name, document, folder)
                         print(f"{cell.name}, round {len(document['rounds'])}: {_line(one)}", flush=True)
         if not options.quick:
@@ -56,8 +58,8 @@ async def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _kept(cell: Cell, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """What rounds are added to. Ends the program if those that are there are of another cell of this name."""
+def _kept(cell: Cell, options: argparse.Namespace, run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What the rounds of a run are added to. Ends the program if those that are there were measured otherwise."""
     conditions = {
         "torch_threads": options.threads,
         "device_cpus": len(options.device_cpus),
@@ -65,11 +67,14 @@ def _kept(cell: Cell, options: argparse.Namespace, folder: Path) -> dict[str, An
     }
     described = cell.describe() | conditions
     if not options.more:
-        return {"cell": described, "rounds": []}
+        return {"cell": described, "runs": [run], "rounds": []}
     found = results.load(cell.name, folder)
     if found["rounds"] and found["cell"] != described:
         raise SystemExit(f"the rounds of {cell.name} that are there were measured otherwise: {found['cell']}")
-    return {"cell": described, "rounds": found["rounds"]}
+    for before in found["runs"]:
+        if other := {fact: before[fact] for fact in ("machine", "versions") if before[fact] != run[fact]}:
+            raise SystemExit(f"the rounds of {cell.name} that are there were measured otherwise: {other}")
+    return {"cell": described, "runs": [*found["runs"], run], "rounds": found["rounds"]}
 
 
 def _groups(options: argparse.Namespace) -> list[tuple[Setup, list[Cell]]]:
@@ -145,7 +150,7 @@ def _count(text: str) -> int:
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"one of {', '.join(cell.name for cell in CELLS)}")
-    parser.add_argument("--rounds", type=_count, default=10, metavar="N")
+    parser.add_argument("--rounds", type=_count, default=12, metavar="N", help="of each cell (default 12)")
     parser.add_argument("--restart-every", type=_count, default=2, metavar="N", help="rounds of a life (default 2)")
     parser.add_argument("--more", action="store_true", help="add the rounds to those that are there already")
     parser.add_argument("--quick", action="store_true", help="one short round of each cell; records nothing")
@@ -155,6 +160,7 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="make the peers' environments, and end")
     parser.add_argument("--record", action="store_true", help="record what has been measured already, and end")
     options = parser.parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else arguments
     if unknown := set(options.cells) - {cell.name for cell in CELLS}:
         parser.error(f"there is no cell {min(unknown)!r}")
     return options

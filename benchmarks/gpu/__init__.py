@@ -13,3 +13,10 @@
 Cells use the engine's own denoiser (`fluxpool_inference.worker.flux`), so a step here is a step of the service.
 Random weights have the speed and the memory of trained ones; their images mean nothing.
 """
+
+import os
+import time
+from typing import Final
+
+BEGAN: Final = float(os.environ.get("BENCHMARKS_GPU_BEGAN") or time.time())
+"""When the command was given, in seconds of the epoch: `run` says it, as it installs packages before Python begins."""

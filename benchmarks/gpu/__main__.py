@@ -4,12 +4,15 @@ import argparse
 import contextlib
 import importlib.util
 import logging
+import os
 import platform
 import shlex
 import sys
+import threading
+import time
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +20,7 @@ from pathlib import Path
 import diffusers
 import torch
 
-from benchmarks.gpu import report
+from benchmarks.gpu import BEGAN, report
 from benchmarks.gpu.aims import aims
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.hardware import Hardware
@@ -27,13 +30,15 @@ from benchmarks.gpu.suite import DeviceLostError, Outcome, Suite
 from benchmarks.record import RESULTS
 
 BUDGET_SECONDS = 520
+GRACE_SECONDS = 70
+"""How much longer than the budget a cell may take that began within it. Both together are less than ten minutes."""
 _PROJECT = Path(__file__).parents[2] / "inference" / "pyproject.toml"
 """Of the engine that is measured, which need not be installed."""
 _PACKAGES = ("torch", "triton", "diffusers", "transformers", "torchao", "bitsandbytes")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 if the device was lost, 2 if nothing can be measured."""
+    """Exit code 1 if the device was lost or a cell did not end in time, 2 if nothing can be measured."""
     options = _parser().parse_args(arguments)
     if not (options.tiny or torch.cuda.is_available()):
         return _refused("torch finds no CUDA device; --tiny rehearses everything on a CPU")
@@ -47,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = report.measured_before(run, folder) if options.resume else {}
     except report.OtherVersionsError as error:
         return _refused(f"--resume: {error}")
-    suite = Suite(Bench(scale, hardware), partial(report.write, run, folder=folder))
     try:
-        outcomes = suite.run(plan(scale), options.budget_seconds, before)
+        with _ended_in_time(options.budget_seconds):
+            suite = Suite(Bench(scale, hardware), partial(report.write, run, folder=folder), _seconds)
+            outcomes = suite.run(plan(scale), options.budget_seconds, before)
     except DeviceLostError as error:
         sys.stderr.write(f"the device does not work any more ({error}); start again with --resume\n")
         return 1
@@ -57,10 +63,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _seconds() -> float:
+    """Since the command was given."""
+    return time.time() - BEGAN
+
+
+@contextlib.contextmanager
+def _ended_in_time(budget_seconds: float) -> Iterator[None]:
+    """End this process if what is in here takes longer than the budget and the grace: no cell can be interrupted."""
+    timer = threading.Timer(max(0.0, budget_seconds - _seconds()) + GRACE_SECONDS, _end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _end() -> None:
+    """At once, whatever the other threads do: what is known was recorded after the last cell."""
+    sys.stderr.write("the cell in hand takes too long; what was measured before it is recorded\n")
+    os._exit(1)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument(
-        "--budget-seconds", type=float, default=BUDGET_SECONDS, help="no cell begins after (%(default)s)"
+        "--budget-seconds",
+        type=float,
+        default=BUDGET_SECONDS,
+        help="of the whole command; no cell begins after (%(default)s)",
     )
     parser.add_argument("--out", type=Path, help="folder of gpu.json and its pictures (benchmarks/results)")
     parser.add_argument("--resume", action="store_true", help="keep what the file has of this device, measure the rest")

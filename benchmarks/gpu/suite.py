@@ -1,6 +1,6 @@
 """Runs cells in order for as long as there is time. What is known is handed on after each, so a cut costs one cell."""
 
-import time
+import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,10 +48,10 @@ class Suite:
     Args:
         bench: To measure on.
         record: Called with all outcomes after each cell, and at the end.
-        clock: Seconds.
+        clock: Seconds since the run began, all that came before the first cell included.
     """
 
-    def __init__(self, bench: Bench, record: Record, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bench: Bench, record: Record, clock: Callable[[], float]) -> None:
         self._bench = bench
         self._record = record
         self._clock = clock
@@ -60,17 +60,16 @@ class Suite:
         self, cells: Sequence[Cell], budget_seconds: float, before: Mapping[str, Outcome] | None = None
     ) -> list[Outcome]:
         """Measure what was not measured before; no cell begins when the budget is used up. Raises DeviceLostError."""
-        began = self._clock()
         known = {cell.name: before[cell.name] for cell in cells if cell.name in before} if before else {}
         for cell in cells:
             if cell.name in known:
                 continue
-            if self._clock() - began >= budget_seconds:
+            if self._clock() >= budget_seconds:
                 break
             self._bench.attention = fastest(one.figures for one in known.values())
             known[cell.name] = outcome = self._attempt(cell)
             self._record(list(known.values()))
-            print(f"[{self._clock() - began:5.0f} s] {told(outcome)}", flush=True)
+            print(f"[{self._clock():5.0f} s] {told(outcome)}", flush=True)
             if outcome.status is not Status.MEASURED:
                 self._start_afresh(outcome)
         missing = [Outcome(cell.name, Status.NO_TIME) for cell in cells if cell.name not in known]
@@ -82,6 +81,7 @@ class Suite:
         began = self._clock()
         try:
             figures = {"kind": cell.KIND} | cell.measure(self._bench)
+            json.dumps(figures, allow_nan=False)  # a figure that is no number would end the run where it is recorded
         except Unavailable as error:
             status, reason = Status.UNAVAILABLE, str(error)
         except Exception as error:  # noqa: BLE001 - whatever a library raises fails this cell alone

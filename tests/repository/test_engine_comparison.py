@@ -34,7 +34,7 @@ def sample(throughput: float, p50: float, short: float | None = None) -> dict[st
 def rounds(**sides: dict[str, Any]) -> list[dict[str, Any]]:
     """Ten equal rounds in five lives; `fluxpool` and peers by the names that a keyword can have."""
     named = {OURS: sides.pop("ours")} | {name.replace("_", " "): one for name, one in sides.items()}
-    return [{**named, "life": number // 2, "commit": "0ff1ce"} for number in range(10)]
+    return [{**named, "life": number // 2, "run": 0, "date": "2026-11-25"} for number in range(10)]
 
 
 def aims(found: Any) -> dict[str, tuple[float | None, bool | None]]:
@@ -60,12 +60,22 @@ def test_mixed_steps_are_judged_by_the_short_requests_and_by_the_throughput() ->
 
 def test_one_peer_that_is_not_behind_for_certain_spoils_ahead_of_every_server() -> None:
     clear = rounds(ours=sample(20, 1), mosec=sample(10, 1), bare_loop=sample(22, 1))
-    assert aims(figures.uniform_aims(clear, clear)) == {
+    assert aims(figures.uniform_aims(clear, clear, clear)) == {
         "uniform_c8_vs_bare": (0.909, True),
         "uniform_c8_vs_best_peer": (2.0, True),
     }
     noise = [one | {"LitServe": sample(19 if one["life"] % 2 else 21, 1)} for one in clear]
-    assert aims(figures.uniform_aims(clear, noise))["uniform_c8_vs_best_peer"][1] is False
+    for cells in ((noise, clear, clear), (clear, noise, clear), (clear, clear, noise)):
+        assert aims(figures.uniform_aims(*cells))["uniform_c8_vs_best_peer"][1] is False
+
+
+def test_ahead_of_every_server_wants_every_cell_in_which_one_is() -> None:
+    clear = rounds(ours=sample(20, 1), mosec=sample(10, 1), bare_loop=sample(22, 1))
+    close = rounds(ours=sample(11, 1), original=sample(10, 1))
+    assert aims(figures.uniform_aims(clear, clear, close))["uniform_c8_vs_best_peer"] == (1.1, True)
+    assert aims(figures.uniform_aims([], clear, close))["uniform_c8_vs_best_peer"] == (None, False)
+    assert aims(figures.uniform_aims(clear, [], close))["uniform_c8_vs_best_peer"] == (None, False)
+    assert aims(figures.uniform_aims(clear, clear, []))["uniform_c8_vs_best_peer"] == (None, False)
 
 
 def test_the_original_is_judged_by_its_better_mode() -> None:
@@ -114,28 +124,16 @@ def test_a_life_that_was_otherwise_makes_no_certainty_of_its_rounds() -> None:
 
 
 def test_nothing_measured_meets_no_aim() -> None:
-    empty = [*figures.mixed_aims([]), *figures.uniform_aims([], []), *figures.overload_aims([])]
+    empty = [*figures.mixed_aims([]), *figures.uniform_aims([], [], []), *figures.overload_aims([])]
     assert [aim.met for aim in empty] == [False] * len(empty)
 
 
-def test_only_cells_with_enough_pairs_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = []
-    monkeypatch.setattr(results, "record", lambda name, part: recorded.append(part))
-    measured = rounds(ours=sample(13, 9, short=1), mosec=sample(10, 9, short=4))
-    results.save("mixed_steps", {"cell": {"figures": ["throughput", "short"]}, "rounds": measured[:9]}, tmp_path)
-    assert results.compose(tmp_path) == []
-    results.save("mixed_steps", {"cell": {"figures": ["throughput", "short"]}, "rounds": measured}, tmp_path)
-    assert len(results.compose(tmp_path)) == 2
-    (part,) = recorded
-    (comparison, *_) = part.figures["cells"]["mixed_steps"]["comparisons"]
-    assert comparison == {
-        "against": "mosec",
-        "figure": "throughput",
-        "pairs": 10,
-        "ratio": 1.3,
-        "interval": [1.3, 1.3],
-        "verdict": "ahead",
-    }
+def test_intervals_need_enough_rounds_in_enough_lives() -> None:
+    measured = rounds(ours=sample(13, 9), mosec=sample(10, 9))
+    assert figures.suffice(measured)
+    assert not figures.suffice(measured[:9])
+    in_four_lives = [one | {"life": one["life"] % 4} for one in measured]
+    assert not figures.suffice(in_four_lives)
 
 
 def test_every_side_has_every_place_in_the_order_and_its_neighbours_change_sides() -> None:

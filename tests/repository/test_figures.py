@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 TOP = Path(__file__).parents[2]
+sys.path[:0] = [str(TOP / "benchmarks")]  # where a script of it finds its neighbours
 
 
 def load() -> ModuleType:
@@ -57,6 +60,21 @@ def compared(peer: str, figure: str, ratio: float, verdict: str) -> dict[str, ob
     return {"against": peer, "figure": figure, "ratio": ratio, "interval": interval, "verdict": verdict}
 
 
+def cell(comparisons: list[dict[str, object]], **changes: Any) -> dict[str, Any]:
+    """A cell with one round."""
+    run = {"commit": "0ff1ce", "command": "compare.py"}
+    said = {"model": "tiny, 0.28 M parameters", "text_tokens": 32, "rows": 8, "load": "8 clients"}
+    made = {"kinds": ["64x64, 4 steps"], "comparisons": comparisons, "runs": [run], "rounds": [{"date": "2026-11-25"}]}
+    return said | made | changes
+
+
+def lines_of_cells(folder: Path, **cells: dict[str, Any]) -> list[str]:
+    """The block between its markers."""
+    (folder / "a.json").write_text(json.dumps({"parts": {"x": {"figures": {"cells": cells}}, "y": {"figures": {}}}}))
+    block: str = quote.quoted("<!-- cells: a -->\n<!-- end -->", folder)
+    return block.splitlines()[1:-1]
+
+
 def test_a_cell_is_told_against_the_peer_it_looks_worst_against_and_against_the_bare_loop(tmp_path: Path) -> None:
     comparisons = [
         compared("a", "throughput", 1.5, "ahead"),
@@ -65,12 +83,55 @@ def test_a_cell_is_told_against_the_peer_it_looks_worst_against_and_against_the_
         compared("b", "p50", 0.2, "ahead"),
         compared("bare loop", "throughput", 0.95, "tie"),
     ]
-    cell = {"model": "tiny, 0.28 M parameters", "load": "8 clients", "comparisons": comparisons}
-    parts = {"x": {"figures": {"cells": {"uniform": cell, "overload": {"model": "small"}}}}, "y": {"figures": {}}}
-    (tmp_path / "a.json").write_text(json.dumps({"parts": parts}))
-    servers = "| uniform | tiny | 8 clients | 0.80 (0.70 to 0.90), behind, b | 0.30 (0.20 to 0.40), **ahead**, a |"
-    row = f"{servers}  | 0.95 (0.85 to 1.05), tie |"
-    assert quote.quoted("<!-- cells: a -->\n<!-- end -->", tmp_path).splitlines()[3:-1] == [row]
+    header, _, row, *_ = lines_of_cells(tmp_path, uniform=cell(comparisons))
+    assert header.count("|") == row.count("|")
+    assert row == (
+        "| uniform | tiny | 64x64, 4 steps, 32 text tokens | 8 | 8 clients "
+        "| 0.80 (0.70 to 0.90), behind, b | 0.30 (0.20 to 0.40), **ahead**, a |  | 0.95 (0.85 to 1.05), tie |"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        (["64x64, 4 steps", "64x64, 28 steps"], "64x64, 4/28 steps"),
+        (["64x64, 8 steps", "64x96, 8 steps"], "64x64/64x96, 8 steps"),
+        (["64x64, 4 steps", "64x64, 4 steps, gives up after 1 s"], "64x64, 4 steps, some: gives up after 1 s"),
+    ],
+)
+def test_a_cell_names_the_sizes_and_steps_of_its_images(tmp_path: Path, kinds: list[str], told: str) -> None:
+    row = lines_of_cells(tmp_path, uniform=cell([], kinds=kinds))[2]
+    assert row.startswith(f"| uniform | tiny | {told}, 32 text tokens | 8 |")
+
+
+def test_a_cell_without_another_side_is_told_against_its_own_peak_and_promise(tmp_path: Path) -> None:
+    rounds = [
+        {"date": "2026-11-25", "peak": {"throughput": 10}, "load": {"throughput": done}, "p99_over_bound": late}
+        for done, late in ((9, 0.8), (9.5, 0.94), (12, 0.9))
+    ]
+    alone = cell([], rounds=rounds)
+    del alone["comparisons"]
+    header, _, row, _, _ = lines_of_cells(tmp_path, overload=alone)
+    assert header.count("|") == row.count("|")
+    assert "| open, 10 x the peak of 8 clients | 0.95 of its own peak; no other side |  | 0.94 of what was" in row
+
+
+def test_cells_say_of_which_commits_they_are_and_when_and_how_they_were_measured(tmp_path: Path) -> None:
+    runs = [{"commit": "a", "command": "compare.py x"}, {"commit": "b", "command": "compare.py x --more"}]
+    rounds = [{"date": "2026-11-24"}, {"date": "2026-11-26"}]
+    cells = {"one": cell([]), "two": cell([], runs=runs, rounds=rounds), "three": cell([])}
+    assert lines_of_cells(tmp_path, **cells)[-1] == (
+        "`two`: of commit a and b, measured 2026-11-24 to 2026-11-26 by `compare.py x; compare.py x --more`; "
+        "all others: of commit 0ff1ce, measured 2026-11-25 by `compare.py`."
+    )
+    assert lines_of_cells(tmp_path, one=cell([]))[-1].startswith("All: of commit 0ff1ce,")
+
+
+def test_figures_of_a_gpu_would_stand_in_the_readme(tmp_path: Path) -> None:
+    readme = (TOP / "README.md").read_text()
+    assert "<!-- aims: gpu -->\nNot recorded yet." in quote.quoted(readme, tmp_path)
+    (tmp_path / "gpu.json").write_text(json.dumps(RESULT))
+    assert "<!-- aims: gpu -->\n| figure |" in quote.quoted(readme, tmp_path)
 
 
 def test_filling_twice_is_filling_once(tmp_path: Path) -> None:

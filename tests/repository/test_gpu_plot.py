@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,11 @@ def test_there_is_a_panel_for_each_size_that_was_measured(plot: Any, tmp_path: P
     (path,) = plot.draw(result(tmp_path, cells), tmp_path)
     assert path.name == "gpu-nvidia-h200.png"
     assert Image.open(path).width == 480 * (len(sides) + 1)
+
+
+def test_the_picture_is_drawn_afterwards_by_one_command(tmp_path: Path) -> None:
+    path = result(tmp_path, [step("eager", 512, 1, 0.1)])
+    command = [sys.executable, "-m", "benchmarks.gpu.plot", str(path)]
+    drawn = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True, timeout=120)
+    assert drawn.stdout == f"{tmp_path / 'gpu-nvidia-h200.png'}\n"
+    assert (tmp_path / "gpu-nvidia-h200.png").exists()

@@ -7,7 +7,7 @@ is admitted plus its own time: that of the last image of a full batch.
 
 import json
 import statistics
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,9 @@ class OverloadRound:
         return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + self.own_median_seconds)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, with what follows from it."""
+        """For JSON, with what follows from it; of each wait a line that `kept_waits` reads."""
         return asdict(self) | {
+            "waits": [f"{estimate:.4f} {wait:.4f}" for estimate, wait in self.waits],
             "goodput": self.goodput,
             "p99_over_bound": self.p99_over_bound,
             "p99_over_median_bound": self.p99_over_median_bound,
@@ -76,8 +77,8 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
         said = len(_log(on))
         flood = Workload(cell.kinds, seed + 2000).draw(len(times))
         load = Sample.of(await on.run(OURS, Open(times, f"{OVERLOAD} x the peak"), flood))
-        answered = tuple(waits(_log(on)[said:]))[-load.ok :]  # those before are of the warm-up
-        yield OverloadRound(peak, *own, load, answered)
+        answered = waits(_log(on)[said:], {request.seed for request in flood})
+        yield OverloadRound(peak, *own, load, tuple(answered))
 
 
 async def _own_seconds(on: Stage, cell: Cell, seed: int) -> tuple[float, float]:
@@ -92,15 +93,24 @@ async def _own_seconds(on: Stage, cell: Cell, seed: int) -> tuple[float, float]:
     return statistics.median(last), statistics.median(median)
 
 
-def waits(lines: list[str]) -> Iterator[tuple[float, float]]:
-    """Estimated and true wait, from the access log."""
+def waits(lines: Sequence[str], seeds: Collection[int]) -> Iterator[tuple[float, float]]:
+    """Estimated and true wait of what was admitted of requests with these seeds, from the access log.
+
+    Others are in it too: the batch that warms a side up, and an answer of the last run that was logged after its pause.
+    """
     for line in lines:
         facts = json.loads(line)
-        if "wait_estimate_seconds" in facts:
+        if "wait_estimate_seconds" in facts and facts["seed"] in seeds:
             yield facts["wait_estimate_seconds"], facts["wait_seconds"]
 
 
-def relative_errors(found: list[tuple[float, float]]) -> list[float]:
+def kept_waits(lines: Sequence[str]) -> list[tuple[float, float]]:
+    """Estimated and true wait, as `OverloadRound.as_dict` keeps them."""
+    pairs = (line.split() for line in lines)
+    return [(float(estimate), float(wait)) for estimate, wait in pairs]
+
+
+def relative_errors(found: Sequence[tuple[float, float]]) -> list[float]:
     """|estimate - wait| / wait of each; a wait under 10 ms counts as 10 ms, for nobody feels less."""
     return [abs(estimate - wait) / max(wait, 0.01) for estimate, wait in found]
 

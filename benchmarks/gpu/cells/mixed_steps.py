@@ -13,6 +13,7 @@ from benchmarks.gpu.bench import Bench, Figures, Subject
 from benchmarks.gpu.cells.agreement import distance
 from benchmarks.gpu.forms import Launch, Precision
 from benchmarks.gpu.scale import GUIDANCE
+from fluxpool_inference.worker.flux import NonFiniteError
 
 STEPS: Final = (4, 28, 8, 16, 28, 4, 16, 8)
 """Of the images, in the order of their arrival, which is all at once."""
@@ -50,7 +51,7 @@ class MixedSteps:
         return f"mixed steps, {self.precision} {self.launch}"
 
     def measure(self, bench: Bench) -> Figures:
-        """See Cell."""
+        """See Cell. Raises NonFiniteError: an error that is not a number is no error, and none is greater."""
         subject = bench.subject("dev", bench.form(self.precision, self.launch))
         engine = _warm(_by_the_engine, bench, subject)
         # The same blocks are compiled for other norms now: torch would count both, up to its limit, where it raises.
@@ -74,10 +75,12 @@ class MixedSteps:
 
 
 def _warm(run: Callable[[Bench, Subject, tuple[int, ...]], Denoised], bench: Bench, subject: Subject) -> Denoised:
-    """What a side does once it has done the like before."""
+    """What a side does once it has done the like before. Raises NonFiniteError."""
     run(bench, subject, WARM_UP_STEPS)
     before = counters["stats"]["unique_graphs"]
     done = run(bench, subject, STEPS)
+    if not all(torch.isfinite(latents).all() for latents in done.latents):
+        raise NonFiniteError("latents are not finite")
     return replace(done, compilations=counters["stats"]["unique_graphs"] - before)
 
 

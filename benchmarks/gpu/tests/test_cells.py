@@ -136,7 +136,9 @@ def test_the_float32_reference_takes_an_attention_that_has_float32(
     assert made == [("fp32", "native"), ("bf16", "_native_flash")]
 
 
-@pytest.mark.parametrize("cell", [Step("dev", 32, 1, "bf16", "eager"), Agreement("bf16", "eager")])
+@pytest.mark.parametrize(
+    "cell", [Step("dev", 32, 1, "bf16", "eager"), Agreement("bf16", "eager"), MixedSteps("bf16", "eager")]
+)
 def test_the_time_of_a_computation_that_went_wrong_counts_for_nothing(
     bench: Bench, cell: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

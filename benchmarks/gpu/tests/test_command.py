@@ -6,8 +6,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ import torch
 from benchmarks.gpu import __main__, collect
 from benchmarks.gpu.plan import plan
 from benchmarks.gpu.scale import TINY
+from benchmarks.gpu.suite import DeviceLostError, Outcome, Status
 
 TOP = Path(__file__).parents[3]
 
@@ -103,6 +107,98 @@ def test_a_machine_without_a_gpu_is_refused_in_a_sentence(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert __main__.main([]) == 2
     assert capsys.readouterr().err == "torch finds no CUDA device; --tiny rehearses everything on a CPU\n"
+
+
+class FakeSuite:
+    """In place of a suite: notes what it is told, and then does something else."""
+
+    def __init__(self, does: Any) -> None:
+        self._does = does
+        self.budget_seconds = 0.0
+
+    def __call__(self, bench: Any, record: Any, clock: Any) -> Any:
+        self.record, self.clock = record, clock
+        return self
+
+    def run(self, cells: Any, budget_seconds: float, before: Any) -> list[Outcome]:
+        self.budget_seconds = budget_seconds
+        outcomes: list[Outcome] = self._does(self)
+        return outcomes
+
+
+def test_a_lost_device_is_told_by_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(suite: FakeSuite) -> list[Outcome]:
+        suite.record([Outcome("bad", Status.FAILED, reason="illegal access")])
+        raise DeviceLostError("illegal access")
+
+    monkeypatch.setattr(__main__, "Suite", FakeSuite(lose))
+    assert __main__.main(["--tiny", "--out", str(tmp_path)]) == 1
+    lost = "the device does not work any more (illegal access); start again with --resume\n"
+    assert capsys.readouterr().err == lost
+    (cell,) = json.loads((tmp_path / "gpu.json").read_text())["parts"]["CPU"]["figures"]["cells"]
+    assert cell["reason"] == "illegal access"
+
+
+def test_a_budget_counts_from_the_command_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(__main__, "BEGAN", time.time() - 1000)
+    seconds: list[float] = []
+
+    def note(suite: FakeSuite) -> list[Outcome]:
+        seconds.append(suite.clock())
+        return []
+
+    monkeypatch.setattr(__main__, "Suite", FakeSuite(note))
+    assert __main__.main(["--tiny", "--out", str(tmp_path)]) == 0
+    assert seconds[0] >= 1000
+
+
+def test_a_cell_that_does_not_end_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    codes: list[int] = []
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    def hang(suite: FakeSuite) -> list[Outcome]:
+        assert ended.wait(timeout=60)
+        return []
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(__main__, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(__main__, "Suite", FakeSuite(hang))
+    __main__.main(["--tiny", "--out", str(tmp_path), "--budget-seconds", "0"])
+    assert codes == [1]
+
+
+def test_a_run_that_ends_in_time_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[Any] = []
+    timer = threading.Timer
+
+    def noted(*arguments: Any) -> Any:
+        began.append(timer(*arguments))
+        return began[-1]
+
+    monkeypatch.setattr(threading, "Timer", noted)
+    monkeypatch.setattr(__main__, "Suite", FakeSuite(lambda suite: []))
+    __main__.main(["--tiny", "--out", str(tmp_path), "--budget-seconds", "5"])
+    (one,) = began
+    one.join(timeout=60)
+    assert one.finished.is_set()
+    assert __main__.GRACE_SECONDS <= one.interval <= __main__.GRACE_SECONDS + 5
+    assert __main__.BUDGET_SECONDS + __main__.GRACE_SECONDS < 600
+
+
+def test_the_script_counts_what_it_installs(machine: Path) -> None:
+    shutil.rmtree(machine / collect.WHEELS)
+    python = machine / "python"
+    python.write_text('#!/bin/sh\necho "$BENCHMARKS_GPU_BEGAN"\n')  # of each of its calls
+    python.chmod(0o755)
+    before = time.time()
+    asked, measured = (float(line) for line in run(machine, python=python).stdout.split())
+    assert before - 1 <= asked == measured <= time.time() + 1
 
 
 def test_a_result_of_other_versions_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A run ends in time, outlives what fails, and hands on what it knows after every cell."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ class Fake:
     does: Callable[[Any], None] = lambda bench: None
 
     def measure(self, bench: Any) -> dict[str, Any]:
-        self.clock.now += self.seconds
+        self.clock.now += 0.0 if math.isnan(self.seconds) else self.seconds
         self.does(bench)
         return {"launch": "eager", "attention": self.name, "median_seconds": self.seconds, "compares_attention": True}
 
@@ -83,6 +84,22 @@ def test_no_cell_begins_after_the_budget_and_those_left_out_are_named() -> None:
         ("c", Status.NO_TIME),
     ]
     assert bed.records[-1][-1] == ("c", Status.NO_TIME)
+
+
+def test_the_budget_has_in_it_what_came_before_the_first_cell() -> None:
+    bed = Bed()
+    bed.clock.now = 95.0
+    outcomes = bed.suite.run(bed.cells("a", "b"), 100)
+    assert [one.status for one in outcomes] == [Status.MEASURED, Status.NO_TIME]
+
+
+def test_a_figure_that_is_not_finite_fails_its_cell_and_not_the_run() -> None:
+    bed = Bed()
+    nothing, good = bed.suite.run([*bed.cells("nothing", seconds=float("nan")), *bed.cells("good")], 100)
+    assert (nothing.status, nothing.figures) == (Status.FAILED, {})
+    assert nothing.reason is not None
+    assert "not JSON compliant" in nothing.reason
+    assert good.status is Status.MEASURED
 
 
 def test_a_cell_that_fails_says_why_costs_the_model_in_hand_and_nothing_else() -> None:
