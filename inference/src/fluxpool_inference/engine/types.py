@@ -21,10 +21,11 @@ class Stage(StrEnum):
 
 
 class WorkerState(StrEnum):
-    """The life of a worker process."""
+    """The life of a worker: its process loads, serves, was killed and is not gone yet, is replaced; none will come."""
 
     STARTING = "starting"
     READY = "ready"
+    ENDING = "ending"
     RESTARTING = "restarting"
     STOPPED = "stopped"
 
