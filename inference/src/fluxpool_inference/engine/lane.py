@@ -173,6 +173,6 @@ class Lane:
             step_row_bytes=round(memory.step.token_bytes * bucket.tokens),
             encode_bytes=memory.encode_bytes,
             decode_bytes=memory.decode_bytes,
-            rows=memory.rows(bucket, serving.limits.in_flight_bytes),
+            rows=serving.limits.held(bucket, memory.rows(bucket, serving.limits.in_flight_bytes)),
             largest_pixels=memory.largest_pixels(bucket.text_tokens),
         )

@@ -51,7 +51,7 @@ class WorkerMemory:
         step_row_bytes: See there.
         encode_bytes: Peak of encoding as many prompts as ever share a forward.
         decode_bytes: Peak of decoding one image.
-        rows: That fit into a step now.
+        rows: That fit into a step now, by these numbers and by what it was seen not to hold.
         largest_pixels: Of the largest image that can be made; larger ones are refused.
     """
 
