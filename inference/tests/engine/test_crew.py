@@ -301,6 +301,7 @@ def freeze(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[in
     def freeze(pid: int) -> None:
         frozen.append(pid)
         os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED)  # until its last thread has
 
     monkeypatch.setattr(asyncio.subprocess.Process, "kill", kill)
     yield freeze
