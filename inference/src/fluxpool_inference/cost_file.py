@@ -9,7 +9,8 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
+import threading
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,11 @@ def cost_file(device: str, config: EngineConfig) -> "CostFile | None":
 
 
 class CostFile:
-    """The file of one device, model and configuration. It need not exist. Never raises for what is on disk."""
+    """The file of one device, model and configuration. It need not exist. Never raises for what is on disk.
+
+    Others may write it at the same time, from other pods on a shared volume: the last one counts. What this process
+    writes, it writes in order.
+    """
 
     def __init__(self, folder: Path, device: str, config: EngineConfig) -> None:
         options = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
@@ -60,6 +65,7 @@ class CostFile:
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
         self._path = folder / f"costs-{digest[:16]}.json"
         self._writable = True
+        self._writing = threading.Lock()
 
     def read(self) -> Known | None:
         """What was known; None if nothing was, or what is there makes no sense."""
@@ -78,20 +84,35 @@ class CostFile:
         return known
 
     def write(self, known: Known) -> None:
-        """Put the file in place at once, whole. Where that cannot be done, one line says so, once."""
-        if not self._writable:
-            return
+        """Put the file in place at once, whole. Where that cannot be done, one line says so, once.
+
+        May take as long as the volume does, so not for the event loop's thread.
+        """
         text = json.dumps({"about": self._about, **asdict(known)})
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(text)
-            draft.replace(self._path)
-        except OSError as error:
-            self._writable = False
-            logger.warning("the costs cannot be kept in %s: %s", self._path.parent, error)
-            with contextlib.suppress(OSError):
-                draft.unlink()
+        with self._writing:
+            if not self._writable:
+                return
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                _replace(self._path, text)
+            except OSError as error:
+                self._writable = False
+                logger.warning("the costs cannot be kept in %s: %s", self._path.parent, error)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Strictly by a draft with a random name: the process ids of pods are alike, and their users may not be.
+
+    `tempfile` would make one that only its own user can read.
+    """
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def _plausible(known: Known) -> bool:

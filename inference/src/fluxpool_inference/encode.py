@@ -9,6 +9,9 @@ from PIL import Image
 
 from fluxpool_inference import png
 
+LONGEST_SIDES = {"jpeg": 65500, "webp": 16383}
+"""In pixels, as libjpeg and libwebp have it. PNG has no limit that an image reaches."""
+
 
 class Encoder:
     """A small pool of threads; whatever compresses lets go of the interpreter's lock meanwhile."""

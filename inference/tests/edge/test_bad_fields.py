@@ -1,7 +1,8 @@
 """Fields of `POST /v1/images/generations` that a request may not have, or not with this value: a 400 that says why."""
 
+import httpx
 import pytest
-from edge_client import Client, error
+from edge_client import URL, Client, error, listening, make_client
 
 from fluxpool_inference.values import ModelInfo
 
@@ -96,6 +97,42 @@ async def test_a_bad_field_is_a_400_that_names_it_and_what_is_allowed(
     assert len(str(found["message"])) < 700
     assert await client.value("fluxpool_rejected_total", reason="invalid_request") == 1
     assert await client.value("fluxpool_admitted_images_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("image_format", "fits", "too_long", "longest"),
+    [
+        ("webp", "16368x64", "16384x64", 16383),
+        ("webp", "64x16368", "64x16384", 16383),
+        ("jpeg", "65488x64", "65504x64", 65500),
+        ("png", "65520x64", None, None),
+    ],
+)
+async def test_a_side_that_a_format_cannot_have_is_a_400_before_anything_is_made(
+    image_format: str, fits: str, too_long: str | None, longest: int | None
+) -> None:
+    client = await make_client(max_pixels=65536 * 64)
+    async with listening(client) as url, httpx.AsyncClient(base_url=url) as http:
+        bodies = [{"prompt": "a", "output_format": image_format, "size": size} for size in (fits, too_long)]
+        assert (await http.post(URL, json=bodies[0])).status_code == 200
+        if too_long is not None:
+            assert error(await http.post(URL, json=bodies[1]), 400) == {
+                "message": f"'size' must have a width and height of at most {longest} pixels where 'output_format' is"
+                f" {image_format}, and is {too_long}.",
+                "type": "invalid_request_error",
+                "param": "size",
+                "code": "invalid_value",
+            }
+        assert await client.value("fluxpool_admitted_images_total") == 1
+    client.edge.encoder.close()
+
+
+async def test_a_default_size_that_a_format_cannot_have_is_refused_with_that_format_alone() -> None:
+    client = await make_client(max_pixels=65536 * 64, default_size="16384x64")
+    found = error(await client.generate(size="auto", output_format="webp"), 400)
+    assert (found["param"], "16384x64" in str(found["message"])) == ("size", True)
+    assert (await client.generate(size="auto")).status_code == 200
+    client.edge.encoder.close()
 
 
 async def test_a_guidance_scale_for_a_model_without_guidance_is_a_400(client: Client) -> None:

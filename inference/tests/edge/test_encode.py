@@ -7,7 +7,7 @@ import threading
 import pytest
 from PIL import Image
 
-from fluxpool_inference.encode import Encoder
+from fluxpool_inference.encode import LONGEST_SIDES, Encoder
 
 
 def noise(width: int, height: int, seed: int = 1) -> memoryview:
@@ -34,6 +34,15 @@ async def test_quality_changes_the_size_of_lossy_files(image_format: str) -> Non
     pixels = noise(64, 64)
     small, large = [len(await encode(pixels, image_format, quality)) for quality in (10, 95)]
     assert small < large / 2
+
+
+@pytest.mark.parametrize("image_format", sorted(LONGEST_SIDES))
+async def test_the_longest_side_of_a_format_is_what_its_library_takes(image_format: str) -> None:
+    longest = LONGEST_SIDES[image_format]
+    for width, height in ((longest, 1), (1, longest)):
+        await encode(memoryview(bytes(3 * longest)).cast("B", (height, width, 3)), image_format)
+    with pytest.raises((OSError, ValueError)):
+        await encode(memoryview(bytes(3 * (longest + 1))).cast("B", (1, longest + 1, 3)), image_format)
 
 
 async def test_encoding_runs_in_a_thread_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,9 @@ async def test_under_overload_of_a_real_queue_the_aim_is_met(make: Make) -> None
     assert [wait.estimate for wait in measured.waits] == bed.facts.estimates
     assert sorted(wait.true for wait in measured.waits) == pytest.approx(sorted(bed.facts.waits))
     result = waits.part([measured], "make waits", None)
-    assert result.aims[0].name == "median relative error of the wait estimate, mixed steps"
+    error = result.aims[0]
+    assert error.name == "median relative error of the wait estimate, mixed steps"
+    assert error.met, f"{error.value}, where 0.03 is usual and 0.07 what was seen beside four other loads on two cores"
     assert len(result.figures["mixed steps"]["estimate, true wait, steps"]) == len(measured.waits)
     bed.assert_nothing_in_flight()
 

@@ -1,12 +1,16 @@
 """What is known of costs, over the end of a process: read by whom it is about, and by nobody else."""
 
+import asyncio
+import dataclasses
 import json
 import logging
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bed import Bed, Make
+from bed import Bed, Make, alive
 from bench import image
 from waiting import until
 
@@ -131,6 +135,89 @@ def test_a_write_that_fails_half_way_leaves_nothing_behind(tmp_path: Path, caplo
     assert len(caplog.records) == 2
 
 
+OTHER = dataclasses.replace(KNOWN, encode=0.5)
+
+
+# ---- two pods on a shared volume: each process has the id 1 there, as both files here are of one process
+
+
+def test_a_pod_that_was_overtaken_while_it_wrote_is_the_last_and_writes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = file(tmp_path), file(tmp_path)
+    true_replace = Path.replace
+
+    def replace(draft: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", true_replace)
+        second.write(OTHER)
+        return true_replace(draft, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    first.write(KNOWN)
+    assert file(tmp_path).read() == KNOWN
+    for costs in (second, first):
+        costs.write(OTHER if costs is first else KNOWN)
+    assert file(tmp_path).read() == OTHER
+    assert caplog.records == []
+    assert len(list(tmp_path.iterdir())) == 1, "no draft is left"
+
+
+def test_what_is_put_in_place_is_whole_though_another_pod_has_just_opened_its_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_replace, true_write, found = Path.replace, Path.write_text, []
+
+    def replace(draft: Path, target: Path) -> Path:
+        def write_text(other_draft: Path, text: str) -> int:
+            other_draft.open("w").close()
+            true_replace(draft, target)
+            found.append(file(tmp_path).read())
+            return true_write(other_draft, text)
+
+        monkeypatch.setattr(Path, "replace", true_replace)
+        monkeypatch.setattr(Path, "write_text", write_text)
+        file(tmp_path).write(OTHER)
+        return target
+
+    monkeypatch.setattr(Path, "replace", replace)
+    file(tmp_path).write(KNOWN)
+    assert found == [KNOWN]
+    assert file(tmp_path).read() == OTHER
+    assert len(list(tmp_path.iterdir())) == 1, "no draft is left"
+
+
+def test_the_file_is_for_all_whom_the_umask_lets_read_it(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        file(tmp_path).write(KNOWN)
+    finally:
+        os.umask(before)
+    assert only(tmp_path).stat().st_mode & 0o777 == 0o640
+
+
+def test_a_process_writes_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = file(tmp_path)
+    true_replace, events, second_begins = Path.replace, [], threading.Event()
+
+    def replace(path: Path, target: Path) -> Path:
+        events.append("begin")
+        if len(events) > 1:
+            second_begins.set()
+        else:
+            second.start()
+            second_begins.wait(0.3)
+        replaced = true_replace(path, target)
+        events.append("end")
+        return replaced
+
+    monkeypatch.setattr(Path, "replace", replace)
+    second = threading.Thread(target=costs.write, args=[OTHER])
+    costs.write(KNOWN)
+    second.join()
+    assert events == ["begin", "end"] * 2
+    assert file(tmp_path).read() == OTHER
+
+
 # ---- an engine that is restarted
 
 
@@ -162,6 +249,32 @@ async def test_costs_are_kept_now_and_then_for_a_process_that_is_killed(
     bed = make(cache_dir=str(tmp_path / "cache"))
     await bed.engine.start()
     await until(lambda: (tmp_path / "cache").exists() and bool(list((tmp_path / "cache").glob("costs-*.json"))))
+
+
+async def test_a_volume_that_stalls_holds_up_no_image_and_the_last_costs_are_kept_all_the_same(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "KEEP_COSTS_SECONDS", 0.05)
+    stalled, goes_on, went_on = threading.Event(), threading.Event(), []
+    true_write = Path.write_text
+
+    def write_text(path: Path, text: str) -> int:
+        stalled.set()
+        went_on.append(goes_on.wait(10))
+        return true_write(path, text)
+
+    bed = make({"calibrated_at": 0.5}, cache_dir=str(tmp_path / "cache"))
+    monkeypatch.setattr(Path, "write_text", write_text)
+    await bed.engine.start()
+    await until(stalled.is_set)
+    (await bed.engine.generate(image(steps=30))).release()
+    learned = bed.lane.serving.costs.known()
+    stopping = asyncio.create_task(bed.engine.stop())
+    await until(lambda: not alive(bed.starts[0]))
+    goes_on.set()
+    await stopping
+    assert all(went_on), "it was the test that let it go on, not its patience that ended"
+    assert json.loads(only(tmp_path / "cache").read_text())["steps"][0][1] == learned.steps[0][1]
 
 
 async def test_a_restarted_worker_has_what_was_learned_from_the_one_before(make: Make) -> None:

@@ -1,7 +1,10 @@
 """Several workers: one starts at least, each has its share, and what one cannot do any more the others do."""
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from bed import Bed, Make, alive
 from bench import image
 from waiting import until
 
-from fluxpool_inference.engine import RequestFailed, StartError, TooLarge, WorkerState, watchdog
+from fluxpool_inference.engine import RequestFailed, StartError, TooLarge, WorkerState, process, watchdog
 from fluxpool_inference.engine import supervisor as supervision
 from fluxpool_inference.engine.process import environment_of
 from fluxpool_inference.engine.supervisor import DEATHS_IN_A_ROW
@@ -282,6 +285,84 @@ async def test_a_worker_that_hangs_in_a_step_is_killed_and_its_images_run_elsewh
         await stuck.result()
     await assert_made(*behind)
     assert len(bed.facts.exits) == 2
+    bed.assert_nothing_in_flight()
+
+
+@pytest.fixture
+def freeze(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Makes a process as one in a driver that hangs: it hears neither the end of its socket nor that it is killed."""
+    frozen: list[int] = []
+    true_kill = asyncio.subprocess.Process.kill
+
+    def kill(process: asyncio.subprocess.Process) -> None:
+        if process.pid not in frozen:
+            true_kill(process)
+
+    def freeze(pid: int) -> None:
+        frozen.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED)  # until its last thread has
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "kill", kill)
+    yield freeze
+    for pid in filter(alive, frozen):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_images_of_a_worker_that_cannot_be_killed_run_elsewhere_at_once_and_it_gets_no_more(
+    make: Make, freeze: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    bed = await crew(make, watchdog_seconds=0.5, batch_size=1)
+    tickets = [await admit(bed, seed=seed, steps=30) for seed in range(4)]
+    assert shares(bed) == [2, 2]
+    await bed.until_steps(2)
+    stuck = bed.pid_of(0)
+    freeze(stuck)
+    await assert_made(*tickets)
+    for seed in range(4, 6):
+        await assert_made(await admit(bed, seed=seed))
+    worker = bed.engine.status().workers[0]
+    assert (worker.state, worker.pid, worker.deaths) == (WorkerState.ENDING, stuck, 1)
+    assert worker.problem is not None
+    assert worker.problem.startswith("it said nothing for")
+    await asyncio.sleep(3 * watchdog.LOOK_SECONDS)
+    assert len(bed.facts.exits) == 1
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1, "told once"
+    assert len(bed.starts) == 2, "nobody takes its device while it is there"
+    os.kill(stuck, signal.SIGKILL)
+    await bed.until_all_serve()
+    assert bed.pid_of(0) != stuck
+    bed.assert_nothing_in_flight()
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_if_the_only_worker_cannot_be_ended_its_images_fail_with_the_reason(
+    make: Make, freeze: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_HANG_UP_SECONDS", 0.1)
+    monkeypatch.setattr(process, "_KILLED_SECONDS", 0.1)
+    bed = make(watchdog_seconds=0.5, **SLOW)
+    await bed.engine.start()
+    ticket = await admit(bed, steps=LONG)
+    await bed.until_steps(2)
+    freeze(bed.pid)
+    with pytest.raises(RequestFailed, match=r"no worker is left: it said nothing .* its process cannot be ended"):
+        await ticket.result()
+    assert bed.state is WorkerState.STOPPED, "so the pod is not alive any more"
+
+
+async def test_a_worker_that_hung_up_and_stays_is_lost_all_the_same(
+    make: Make, freeze: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_HANG_UP_SECONDS", 0.1)
+    bed = await crew(make)
+    tickets = [await admit(bed, seed=seed, steps=20) for seed in range(2)]
+    await bed.until_steps(2)
+    freeze(bed.pid_of(0))
+    bed.lane.supervisor._worker._peer._end()  # type: ignore[union-attr]  # as if it had closed its end
+    await assert_made(*tickets)
+    assert bed.facts.exits == ["it hung up and did not end"]
     bed.assert_nothing_in_flight()
 
 

@@ -1,9 +1,10 @@
 """What an engine tells of itself: before its start, of the costs and rows it counts on, and of sizes it has not met."""
 
+import dataclasses
 import time
 
 import pytest
-from admitting import LONG, SLOW, admit
+from admitting import LONG, SLOW, admit, assert_made
 from bed import Bed, Make, alive
 from bench import image, pair
 from fake_model import INFO
@@ -68,6 +69,23 @@ async def test_forecasts_count_on_the_rows_that_fit_and_the_status_says_what_doe
     assert worker.memory.decode_bytes == 40960
     assert worker.memory.largest_pixels >= 64 * 64
     assert bed.lane.serving.limits(bucket) == 8, "the batch size is less"
+
+
+async def test_the_status_says_no_more_rows_than_memory_was_seen_to_hold(make: Make) -> None:
+    bed = make({"room_bytes": 100_000, "rows_held": 2}, batch_size=4)
+    await bed.engine.start()
+
+    def rows() -> int:
+        memory = bed.engine.status().workers[0].memory
+        assert memory is not None
+        return memory.rows
+
+    assert rows() >= 4, "as it was measured"
+    await assert_made(*await bed.engine.admit([image(seed=seed) for seed in range(4)]))
+    assert rows() == 2
+    assert bed.lane.serving.memory is not None
+    bed.lane.serving.memory = dataclasses.replace(bed.lane.serving.memory, room_bytes=0)
+    assert rows() == 0, "the lesser of both"
 
 
 async def test_what_images_keep_on_the_device_is_counted_here_as_there_and_leaves_fewer_rows(make: Make) -> None:

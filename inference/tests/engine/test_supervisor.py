@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from bench import NO_KNEE
 from fake_model import INFO
+from waiting import until
 
 from fluxpool_inference.engine import EngineConfig, StartError, StartFailure, WorkerState
 from fluxpool_inference.engine import supervisor as supervision
@@ -26,17 +27,22 @@ class Played:
     def __init__(self, say: Callable[[FromWorker, int | None], None], exit_: Callable[[str], None]) -> None:
         self._say = say
         self.exits = exit_
-        self.killed_for: list[str] = []
+        self.kills = 0
         self.hung_up = False
+        self.ends = asyncio.Event()
+        self.ends.set()
+        self.can_end = True
 
     def says(self, message: FromWorker) -> None:
         self._say(message, None)
 
-    def kill(self, why: str) -> None:
-        self.killed_for.append(why)
+    def kill(self) -> None:
+        self.kills += 1
 
-    async def stop(self) -> None:
+    async def stop(self) -> bool:
         self.hung_up = True
+        await self.ends.wait()
+        return self.can_end
 
 
 class Stage:
@@ -93,16 +99,54 @@ async def test_a_process_that_said_why_it_cannot_serve_and_ended_did_not_start_a
     assert (stage.supervisor.deaths, stage.supervisor.problem) == (1, "the device is on holiday")
 
 
-async def test_who_serves_is_killed_and_where_nobody_is_there_is_nobody_to_kill(stage: Stage) -> None:
+async def test_only_who_serves_is_killed(stage: Stage) -> None:
     stage.supervisor.kill("too early")
+    start, process = await stage.starting()
+    stage.supervisor.kill("it still loads")
+    process.says(READY)
+    await start
+    await stage.supervisor.stop()
+    stage.supervisor.kill("too late")
+    assert process.kills == 0
+    assert stage.told == ["ready"]
+
+
+async def hanging(stage: Stage) -> Played:
+    """A process that was killed since it hangs, and stays."""
     start, process = await stage.starting()
     process.says(READY)
     await start
+    process.ends.clear()
     stage.supervisor.kill("it hangs")
+    return process
+
+
+async def test_who_is_killed_is_lost_at_once_and_replaced_when_it_is_gone(stage: Stage) -> None:
+    process = await hanging(stage)
+    assert stage.told == ["ready", "lost: it hangs"]
+    for _ in range(10):
+        stage.supervisor.kill("it hangs still")
+        await asyncio.sleep(0)
+    assert (stage.supervisor.state, stage.supervisor.deaths) == (WorkerState.ENDING, 1)
+    assert stage.supervisor.problem == "it hangs"
+    assert (stage.told[2:], process.kills, stage.processes) == ([], 1, [process]), "once, and nobody is beside it"
+    process.ends.set()
+    await until(lambda: len(stage.processes) == 2)
+    assert stage.supervisor.state is WorkerState.RESTARTING
+    stage.processes[1].says(READY)
+    await until(lambda: stage.supervisor.state is WorkerState.READY)
+    assert stage.told == ["ready", "lost: it hangs", "ready"]
+
+
+async def test_who_cannot_be_ended_is_given_up_and_nobody_takes_its_device(stage: Stage) -> None:
+    process = await hanging(stage)
+    process.can_end = False
+    process.ends.set()
+    await until(lambda: stage.supervisor.state is WorkerState.STOPPED)
+    assert stage.told == ["ready", "lost: it hangs", "given up"]
+    assert (stage.supervisor.problem, stage.supervisor.pid) == ("it hangs; its process cannot be ended", process.pid)
     await stage.supervisor.stop()
-    stage.supervisor.kill("too late")
-    assert process.killed_for == ["it hangs"]
-    assert stage.told == ["ready"]
+    assert stage.processes == [process]
 
 
 @pytest.mark.parametrize(("device", "told"), [("cuda:0", "cuda:2"), ("cpu", "cpu")])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from fluxpool_inference.configuration import Pace
 from fluxpool_inference.scheduling.bucket import Bucket
 from fluxpool_inference.scheduling.costs import (
     KNEE_GAIN,
+    MOST_FACTORS,
     MOST_ROWS,
     WARM_ROWS,
     Calibration,
@@ -158,6 +161,29 @@ def test_what_was_known_of_a_far_faster_device_is_held_within_bounds() -> None:
     assert online == OnlineCosts.resumed(calibration(fixed=100.0), online.known())
     known = Known(calibration(fixed=0.0, per_row=0.001), ((SMALL, 1.0),))
     assert OnlineCosts.resumed(calibration(), known).step_seconds(SMALL, 1) == pytest.approx(0.05)  # a tenth
+
+
+def test_only_the_factors_of_the_sizes_that_ran_last_are_remembered_here_and_in_what_is_kept() -> None:
+    costs = calibration()
+    online = OnlineCosts(costs)
+
+    def ran(width: int) -> None:
+        bucket = Bucket(4, width, 64)
+        online.saw_step(bucket, 1, 2 * costs.step_seconds(bucket, 1))
+
+    def widths() -> list[int]:
+        return [bucket.width for bucket, _ in online.known().steps]
+
+    for width in range(1, MOST_FACTORS + 1):
+        ran(width)
+    ran(1)  # known, so none has to go, and it is the latest
+    assert widths() == [*range(2, MOST_FACTORS + 1), 1]
+    ran(1000)
+    assert widths() == [*range(3, MOST_FACTORS + 1), 1, 1000]
+    assert online.step_seconds(Bucket(4, 1, 64), 1) > 1.15 * costs.step_seconds(Bucket(4, 1, 64), 1), "learned twice"
+    more = dataclasses.replace(online.known(), steps=((Bucket(4, 2000, 64), 3.0), *online.known().steps))
+    resumed = OnlineCosts.resumed(costs, more)
+    assert [bucket for bucket, _ in resumed.known().steps] == [bucket for bucket, _ in online.known().steps]
 
 
 def test_one_absurd_duration_hardly_moves_a_forecast() -> None:

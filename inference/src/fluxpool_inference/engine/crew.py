@@ -67,8 +67,7 @@ class Crew:
     async def stop(self) -> None:
         """End all workers. Idempotent."""
         await _cancel(self._tasks)
-        self._write_costs()
-        await asyncio.gather(*(lane.supervisor.stop() for lane in self.lanes))
+        await asyncio.gather(self._write_costs(), *(lane.supervisor.stop() for lane in self.lanes))
         for lane in self.lanes:
             lane.telemetry.close()
 
@@ -139,12 +138,12 @@ class Crew:
         """Now and then, since a process that is killed does not come to its `stop`."""
         while True:
             await asyncio.sleep(KEEP_COSTS_SECONDS)
-            self._write_costs()
+            await self._write_costs()
 
-    def _write_costs(self) -> None:
+    async def _write_costs(self) -> None:
         """Of one worker: those of a pod are alike, and so are their files."""
         if self._loaded is not None:
-            next(lane for lane in self.lanes if lane.has_served).write_costs()
+            await next(lane for lane in self.lanes if lane.has_served).write_costs()
 
     # ---- what the workers do --------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """One worker: its process, what it has to do, and what its steps cost."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -80,10 +81,13 @@ class Lane:
             observer=place.observer,
         )
 
-    def write_costs(self) -> None:
-        """Keep what is known of its costs, where a folder for that is configured."""
+    async def write_costs(self) -> None:
+        """Keep what is known of its costs, where a folder for that is configured; if this is cancelled, all the same.
+
+        In a thread, since the folder may be on a volume that stalls.
+        """
         if self._file is not None:
-            self._file.write(self.serving.costs.known())
+            await asyncio.to_thread(self._file.write, self.serving.costs.known())
 
     def set_batch_size(self, rows: int) -> None:
         """The ceiling of rows that forecasts count on."""
@@ -169,6 +173,6 @@ class Lane:
             step_row_bytes=round(memory.step.token_bytes * bucket.tokens),
             encode_bytes=memory.encode_bytes,
             decode_bytes=memory.decode_bytes,
-            rows=memory.rows(bucket, serving.limits.in_flight_bytes),
+            rows=serving.limits.held(bucket, memory.rows(bucket, serving.limits.in_flight_bytes)),
             largest_pixels=memory.largest_pixels(bucket.text_tokens),
         )

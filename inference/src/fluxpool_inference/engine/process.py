@@ -15,13 +15,15 @@ from fluxpool_inference.ipc.peer import OnMessage, Peer
 
 MODULE = "fluxpool_inference.worker"
 _HANG_UP_SECONDS = 10.0
+_KILLED_SECONDS = 120.0
+"""Who is killed is gone at once, but for one that is stuck in the kernel: in a driver, or on a volume that stalls."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 logger = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """A child that lives until its socket closes. `on_exit` is told, once, why it ended, unless `stop` ended it."""
+    """A child that lives until its socket closes. `on_exit` is told, once, why it ended, unless it was made to."""
 
     def __init__(
         self,
@@ -34,7 +36,6 @@ class WorkerProcess:
         self._on_exit = on_exit
         self._peer = Peer(end, on_message, self._hung_up)
         self._ending: asyncio.Task[None] | None = None
-        self._killed_for: str | None = None
 
     @classmethod
     async def spawn(
@@ -71,34 +72,38 @@ class WorkerProcess:
         """Send a message; False if the worker is known to be gone, which `on_exit` tells or has told."""
         return self._peer.send(message)
 
-    def kill(self, why: str) -> None:
-        """End it at once, in whatever it does; `on_exit` is told this reason."""
-        self._killed_for = why
+    def kill(self) -> None:
+        """End it in whatever it does, and hear nothing more of it. It may be there for a while: `stop` waits."""
+        self._peer.close()
         with suppress(ProcessLookupError):  # it ended by itself
             self._process.kill()
 
-    async def stop(self) -> None:
-        """Hang up and wait for the end. Idempotent."""
+    async def stop(self) -> bool:
+        """Hang up and wait for the end; False if it does not come, even by force. Idempotent."""
         self._peer.close()
-        await self._wait()
+        if self._ending is not None:
+            self._ending.cancel()
+        if await self._ends_within(_HANG_UP_SECONDS):
+            return True
+        logger.warning("worker process %d did not end by itself", self.pid)
+        self.kill()
+        return await self._ends_within(_KILLED_SECONDS)
 
     def _hung_up(self) -> None:
         self._ending = asyncio.create_task(self._end())
 
     async def _end(self) -> None:
-        """Everything that it said has been heard; now it must be gone before another takes its device."""
-        await self._wait()
-        self._on_exit(self._killed_for or _why(self._process.returncode or 0))
+        """Everything that it said has been heard, and it should be gone in a moment."""
+        gone = await self._ends_within(_HANG_UP_SECONDS)
+        self._on_exit(_why(self._process.returncode or 0) if gone else "it hung up and did not end")
 
-    async def _wait(self) -> None:
+    async def _ends_within(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(_HANG_UP_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._process.wait()
         except TimeoutError:
-            logger.warning("worker %d did not end by itself", self.pid)
-            with suppress(ProcessLookupError):  # it ended after all
-                self._process.kill()
-            await self._process.wait()
+            return False
+        return True
 
 
 def environment_of(index: int, workers: int) -> Mapping[str, str]:

@@ -1,9 +1,15 @@
 """Keeps a worker running: starts it, and starts it again when it dies.
 
-    STARTING ──Ready──▶ READY ──died──▶ RESTARTING ──Ready──▶ READY
-        │                                 ▲   │ after several deaths in a row
-        ▼ NotStarted, or died             │   ▼
-     StartError ──`try_again`─────────────┘  STOPPED: `on_given_up`
+                     ┌──`kill`──▶ ENDING ──it stays──▶ STOPPED: `on_given_up`
+                     │              │ gone              ▲
+    STARTING ──Ready─▶ READY ──died─▶ RESTARTING ────────┘ after several deaths in a row
+        │                ▲            │   ▲
+        │                └───Ready────┘   │
+        ▼ NotStarted, or died             │
+     StartError ──────`try_again`─────────┘
+
+A worker is lost as soon as it is known to have died, or to hang and be killed. Another one comes strictly after its
+process is gone, or two would share a device; one that is stuck in the kernel does not go, and then none comes.
 
 Deaths in a row are those without a finished image between them; each waits twice as long as the one before. Whether a
 start that failed is tried again is for the crew to say: it is not, if no other worker serves.
@@ -40,7 +46,7 @@ class Events:
     Attributes:
         on_message: Each message of the worker but those about its start.
         on_ready: A worker serves: the first, or one in place of one that died.
-        on_lost: A worker that served died, and why; all that it had is gone.
+        on_lost: A worker that served died or hangs, and why; all that it had is gone.
         on_given_up: No worker will come any more, and why.
     """
 
@@ -91,7 +97,7 @@ class Supervisor:
     def try_again(self) -> None:
         """After a failed `start`: start again, as after a death."""
         self._in_a_row = 1
-        self._begin_again()
+        self._begin_again(WorkerState.RESTARTING)
 
     async def stop(self) -> None:
         """End the process, and start no other. Idempotent."""
@@ -110,9 +116,10 @@ class Supervisor:
         self._in_a_row = 0
 
     def kill(self, why: str) -> None:
-        """End the present process in whatever it does: it died for this reason."""
-        if self._worker is not None:
-            self._worker.kill(why)
+        """End the present process in whatever it does, if it serves: it is lost from now on, for this reason."""
+        if self._worker is not None and self.state is WorkerState.READY:
+            self._worker.kill()
+            self._lose(WorkerState.ENDING, why)
 
     async def _launch(self, since: float, longest_seconds: float | None = None) -> None:
         ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -140,10 +147,11 @@ class Supervisor:
             await self._end_process()
             raise
 
-    async def _end_process(self) -> None:
-        if self._worker is not None:
-            await self._worker.stop()
+    async def _end_process(self) -> bool:
+        """Whether there is none any more."""
+        if self._worker is not None and await self._worker.stop():
             self._worker = None  # strictly after: if this is cancelled, `stop` ends the process
+        return self._worker is None
 
     def _on_message(self, ready: "asyncio.Future[Ready]", message: FromWorker, descriptor: int | None) -> None:
         match message:
@@ -162,14 +170,17 @@ class Supervisor:
                 StartError(StartFailure.MODEL_LOAD_FAILED, f"the worker ended while it loaded the model: {why}")
             )
         elif self.state is WorkerState.READY:
-            self._note(why)
-            self._in_a_row += 1
-            self._begin_again()
-            logger.error("worker %d died: %s", self._index, why)
-            self._events.on_lost(why)
+            self._lose(WorkerState.RESTARTING, why)
 
-    def _begin_again(self) -> None:
-        self.state = WorkerState.RESTARTING
+    def _lose(self, state: WorkerState, why: str) -> None:
+        self._note(why)
+        self._in_a_row += 1
+        self._begin_again(state)
+        logger.error("worker %d died: %s", self._index, why)
+        self._events.on_lost(why)
+
+    def _begin_again(self, state: WorkerState) -> None:
+        self.state = state
         self._restarting = asyncio.create_task(self._restart())
 
     def _note(self, problem: str) -> None:
@@ -178,11 +189,14 @@ class Supervisor:
 
     async def _restart(self) -> None:
         while True:
-            await self._end_process()
-            if self._in_a_row >= DEATHS_IN_A_ROW:
+            gone = await self._end_process()
+            if not gone:
+                self.problem = f"{self.problem}; its process cannot be ended"
+            if not gone or self._in_a_row >= DEATHS_IN_A_ROW:
                 self.state = WorkerState.STOPPED
                 self._events.on_given_up(self.problem or "")
                 return
+            self.state = WorkerState.RESTARTING
             await asyncio.sleep(_backoff_seconds(self._in_a_row))
             try:
                 await self._launch(time.monotonic(), _LONGEST_RESTART_SECONDS)

@@ -21,10 +21,11 @@ class Stage(StrEnum):
 
 
 class WorkerState(StrEnum):
-    """The life of a worker process."""
+    """The life of a worker: its process loads, serves, was killed and is not gone yet, is replaced; none will come."""
 
     STARTING = "starting"
     READY = "ready"
+    ENDING = "ending"
     RESTARTING = "restarting"
     STOPPED = "stopped"
 
@@ -50,7 +51,7 @@ class WorkerMemory:
         step_row_bytes: See there.
         encode_bytes: Peak of encoding as many prompts as ever share a forward.
         decode_bytes: Peak of decoding one image.
-        rows: That fit into a step now.
+        rows: That fit into a step now, by these numbers and by what it was seen not to hold.
         largest_pixels: Of the largest image that can be made; larger ones are refused.
     """
 

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fluxpool_inference.encode import LONGEST_SIDES
 from fluxpool_inference.engine import ImageRequest, ModelInfo, Priority, TrueCfg
 from fluxpool_inference.errors import InvalidRequestError, NotFoundError
 from fluxpool_inference.http.fields import Body, refuse_unknown
@@ -51,6 +52,7 @@ class GenerationParser:
         true_cfg = self._true_cfg(body)
         seed = replace(fields.seed, maximum=MAX_SEED - (count - 1)).read(body)
         image_format, quality = self._encoding(body)
+        self._require_sides(size, image_format)
         for field in fields.refused:
             field.check(body)
         refuse_unknown(body, fields)
@@ -89,6 +91,15 @@ class GenerationParser:
         if problem:
             raise InvalidRequestError(f"'size' {problem}.", param=field.name)
         return size
+
+    def _require_sides(self, size: Size, image_format: str) -> None:
+        longest = LONGEST_SIDES.get(image_format)
+        if longest is not None and max(size.width, size.height) > longest:
+            raise InvalidRequestError(
+                f"'{self.fields.size.name}' must have a width and height of at most {longest} pixels where"
+                f" '{self.fields.output_format.name}' is {image_format}, and is {size}.",
+                param=self.fields.size.name,
+            )
 
     def _guidance(self, body: Body, model: ModelInfo) -> float | None:
         field = self.fields.guidance

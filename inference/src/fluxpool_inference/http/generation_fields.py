@@ -7,6 +7,7 @@ matter of course (`quality`, `style`, `user`, …).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fluxpool_inference.encode import LONGEST_SIDES
 from fluxpool_inference.http.fields import (
     Boolean,
     Choice,
@@ -97,7 +98,10 @@ class GenerationFields:
             "Make the same pixels whenever model, software and kind of device are the same. Costs speed: nothing else"
             " is in a step with these images. Without it, what else is there may change roundings.",
         )
-        self.output_format = Choice("output_format", "Of the image files.", bounds.image_formats)
+        longest = " and ".join(f"{pixels} pixels in {name}" for name, pixels in LONGEST_SIDES.items())
+        self.output_format = Choice(
+            "output_format", f"Of the image files. A side has at most {longest}.", bounds.image_formats
+        )
         self.output_compression = Integer(
             "output_compression",
             "Quality of JPEG and WebP, 95 if left out; only 100 goes with PNG, which is lossless.",

@@ -22,6 +22,9 @@ KNEE_GAIN = 0.03
 MOST_ROWS = 256
 """Of a step, whatever its knee."""
 
+MOST_FACTORS = 32
+"""Of steps: whoever asks chooses among thousands of sizes, so what was used longest ago is forgotten."""
+
 _LEARNING_RATE = 0.1
 _FACTOR_RANGE = (0.1, 10.0)
 
@@ -152,7 +155,7 @@ class Known:
 
     Attributes:
         calibration: That the factors belong to.
-        steps: Factor of the steps of each bucket that has run.
+        steps: Factor of the steps of each bucket that has run, the latest at the end.
         encode: Factor of prompts.
         decode: Factor of images.
     """
@@ -188,7 +191,7 @@ class OnlineCosts:
         before, reference = known.calibration, calibration.reference
         return cls(
             calibration,
-            {bucket: _clamped(steps(bucket, factor)) for bucket, factor in known.steps},
+            {bucket: _clamped(steps(bucket, factor)) for bucket, factor in known.steps[-MOST_FACTORS:]},
             _clamped(known.encode * before.prompt_seconds(reference) / calibration.prompt_seconds(reference)),
             _clamped(known.decode * before.image_seconds(reference) / calibration.image_seconds(reference)),
         )
@@ -212,7 +215,9 @@ class OnlineCosts:
     def saw_step(self, bucket: Bucket, rows: int, seconds: float) -> None:
         """Learn from one step."""
         expected = self.calibration.step_seconds(bucket, rows)
-        self._steps[bucket] = _learn(self._steps.get(bucket, 1.0), seconds, expected)
+        self._steps[bucket] = _learn(self._steps.pop(bucket, 1.0), seconds, expected)
+        if len(self._steps) > MOST_FACTORS:
+            del self._steps[next(iter(self._steps))]
 
     def saw_prompt(self, bucket: Bucket, seconds: float) -> None:
         """Learn from one prompt; a hit of the cache took no time."""

@@ -42,7 +42,7 @@ class RowLimits:
         knee = self._knees.get(bucket)
         if knee is None:
             knee = self._knees[bucket] = self._calibration.curve(bucket).knee(self._knee_gain)
-        rows = min(self.batch_size, knee, self._held.get(bucket, knee))
+        rows = self.held(bucket, min(self.batch_size, knee))
         if self._memory is not None:
             rows = min(rows, self._memory.rows(bucket, self.in_flight_bytes))
         return max(1, rows)
@@ -51,6 +51,10 @@ class RowLimits:
         """Rows of these buckets are in flight, each with what `Memory.image_bytes` says on the device."""
         if self._memory is not None:
             self.in_flight_bytes = sum(map(self._memory.image_bytes, buckets))
+
+    def held(self, bucket: Bucket, rows: int) -> int:
+        """Of so many rows of `bucket` as many as memory may hold, by what it was seen not to hold."""
+        return min(rows, self._held.get(bucket, rows))
 
     def lower(self, bucket: Bucket, rows: int) -> None:
         """Remember that memory holds no more than `rows` rows of `bucket`."""
