@@ -23,7 +23,7 @@ from fluxpool_inference.engine import Engine, EngineConfig, ImageRequest, Timing
 from fluxpool_inference.metrics import Metrics
 from fluxpool_inference.tiny_model import write_tiny_model
 
-SIDES = (64, 256, 512)
+SIDES = (64, 256, 512, 1024)
 MANY_STEPS = 101
 UNCOUNTED = 3
 
