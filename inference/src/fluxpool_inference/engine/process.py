@@ -98,12 +98,12 @@ class WorkerProcess:
         self._on_exit(_why(self._process.returncode or 0) if gone else "it hung up and did not end")
 
     async def _ends_within(self, seconds: float) -> bool:
+        waiting = asyncio.create_task(self._process.wait())
         try:
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        except TimeoutError:
-            return False
-        return True
+            await asyncio.wait({waiting}, timeout=seconds)
+            return waiting.done()
+        finally:
+            waiting.cancel()
 
 
 def environment_of(index: int, workers: int) -> Mapping[str, str]:
