@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fluxpool_inference.configuration import EngineConfig
@@ -231,19 +231,19 @@ class Engine:
     def _refusal(self, entries: list[Entry], client_seconds: float | None) -> Refusal | None:
         """Why the entries cannot be admitted; sets their estimates if they can."""
         expected = Forecast({}, {})
-        promises: list[Promise] = []
+        promises: list[Iterator[Promise]] = []
         now = time.monotonic()
         for lane in self._crew.ready:
             offered = sorted((entry for entry in entries if entry.worker == lane.index), key=order)
             ahead = lane.forecast(offered, now)
             expected.add(ahead)
             if offered:
-                promises += _endangered(lane, offered[0], ahead, now)
+                promises.append(_endangered(lane, offered[0], ahead, now))
         for entry in entries:
             entry.wait_estimate_seconds = expected.starts[entry.number]
             entry.begins_by = now + longest_wait(self._policy, entry.wait_estimate_seconds)
-        numbers = [entry.number for entry in entries]
-        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, promises))
+        numbers, endangered = [entry.number for entry in entries], itertools.chain.from_iterable(promises)
+        return refusal(self._policy, Offer(numbers, self._ledger.not_started, client_seconds, expected, endangered))
 
     def _rejection(self, refused: Refusal, images: int, work_seconds: float, *, first_attempt: bool) -> Rejected:
         self._observer.rejected(refused.reason, images, work_seconds, first_attempt)
@@ -263,8 +263,8 @@ class Engine:
         self._observer.cancelled(stage, remaining, time.monotonic() - entry.admitted_at)
 
 
-def _endangered(lane: Lane, offered: Entry, ahead: Forecast, now: float) -> list[Promise]:
+def _endangered(lane: Lane, offered: Entry, ahead: Forecast, now: float) -> Iterator[Promise]:
     """What was promised to images of a lane that an offer, of which this is the most urgent, overtakes or delays."""
-    overtaken = [one.promise(now) for one in lane.unfinished if order(one) > order(offered)]
+    yield from (one.promise(now) for one in lane.unfinished if order(one) > order(offered))
     more_urgent = (one.promise(now) for one in lane.unfinished if order(one) < order(offered))
-    return overtaken + delayed(more_urgent, ahead, lambda: lane.forecast((), now))
+    yield from delayed(more_urgent, ahead, lambda: lane.forecast((), now))

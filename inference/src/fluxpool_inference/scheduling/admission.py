@@ -6,12 +6,12 @@ for each other by its own wish. It is refused when
 - so many images wait that memory is at risk (`queue_full`),
 - its wait would exceed `max_queue_seconds`, or everything in flight would take longer than `drain_seconds`, so that
   what was admitted could not be finished after a SIGTERM (`wait_too_long`),
+- its last image would be done after the client has hung up (`deadline`),
 - it would overtake an image in flight that then begins later than it was promised, or ends after its client has hung
   up: without this rule short images that keep coming would hold up a long one for far longer than `max_queue_seconds`
   (`wait_too_long`),
 - it would share steps of one that is more urgent, or of those before that one, and so make it late for the same promise
-  (`wait_too_long`),
-- its last image would be done after the client has hung up (`deadline`).
+  (`wait_too_long`).
 
 A forecast is as often too short as too long, and what is promised is a bound. So all of this holds for waits that are
 `WAIT_RESERVE` times as long as forecast (decision 32). Nothing is added where nobody waits: what an idle server can do
@@ -72,14 +72,15 @@ class Offer:
         waiting: Images already admitted that have not started.
         deadline_seconds: How long the client waits, from now; None if it did not say.
         in_flight: What the forecast says if it is admitted.
-        promises: What was promised to images in flight that it would overtake, and to those that it would delay.
+        promises: What was promised to images in flight that it would overtake, and to those that it would delay. Looked
+            at once, and only if it keeps the rules that cost less.
     """
 
     numbers: Sequence[int]
     waiting: int
     deadline_seconds: float | None
     in_flight: Forecast
-    promises: Sequence[Promise] = ()
+    promises: Iterable[Promise] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,10 @@ def refusal(policy: AdmissionPolicy, offer: Offer) -> Refusal | None:
         return Refusal(RejectReason.WAIT_TOO_LONG, wait)
     if (drained := offer.in_flight.drained + longest_reserve) > policy.drain_seconds:
         return Refusal(RejectReason.WAIT_TOO_LONG, drained - policy.drain_seconds)
-    if late := max((promise.broken_by(offer.in_flight) for promise in offer.promises), default=0.0):
-        return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
     if offer.deadline_seconds is not None and last + reserve > offer.deadline_seconds:
         return Refusal(RejectReason.DEADLINE, wait)
+    if late := max((promise.broken_by(offer.in_flight) for promise in offer.promises), default=0.0):
+        return Refusal(RejectReason.WAIT_TOO_LONG, max(wait, late))
     return None
 
 
