@@ -76,7 +76,7 @@ def _work(kinds: Sequence[str]) -> str:
 
 def _overload(cell: Mapping[str, Any]) -> list[str]:
     """Load and figures of a cell with no side but ours: it has no ratios to others, but to its own peak and promise."""
-    goodput = statistics.median(one["load"]["throughput"] / one["peak"]["throughput"] for one in cell["rounds"])
+    goodput = statistics.median(one["goodput"] for one in cell["rounds"])
     late = max(one["p99_over_bound"] for one in cell["rounds"])
     peak = f"{goodput:.2f} of its own peak; no other side"
     return [f"open, 10 x the peak of {cell['load']}", peak, "", f"{late:.2f} of what was promised, worst round", ""]

@@ -88,7 +88,7 @@ def record(result: str, part: Part, folder: Path = RESULTS) -> Path:
     where = ", ".join(filter(None, (part.machine or machine(), part.device)))
     parts[part.name] = asdict(part) | {"machine": where, "date": part.date or today()}
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(path, json.dumps(_file(dict(sorted(parts.items()))), indent=1, allow_nan=False) + "\n")
+    replace_file(path, json.dumps(_file(dict(sorted(parts.items()))), indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -117,7 +117,7 @@ def merged(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return {name: ", ".join(each) for name, each in found.items()}
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file at once: a script that is killed leaves the old one or the new one, and never half of one."""
     new = path.with_suffix(".new")
     new.write_text(text)

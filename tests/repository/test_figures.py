@@ -106,7 +106,7 @@ def test_a_cell_names_the_sizes_and_steps_of_its_images(tmp_path: Path, kinds: l
 
 def test_a_cell_without_another_side_is_told_against_its_own_peak_and_promise(tmp_path: Path) -> None:
     rounds = [
-        {"date": "2026-11-25", "peak": {"throughput": 10}, "load": {"throughput": done}, "p99_over_bound": late}
+        {"date": "2026-11-25", "goodput": done / 10, "p99_over_bound": late}
         for done, late in ((9, 0.8), (9.5, 0.94), (12, 0.9))
     ]
     alone = cell([], rounds=rounds)

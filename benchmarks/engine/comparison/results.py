@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from record import RESULTS, Aim, Part, machine, merged, record, span, together
+from record import RESULTS, Aim, Part, machine, merged, record, replace_file, span, together
 
 from comparison import figures
 from comparison.cells import BARE, CELLS
@@ -42,9 +42,7 @@ def load(cell: str, folder: Path = RAW) -> dict[str, Any]:
 def save(cell: str, document: Mapping[str, Any], folder: Path = RAW) -> None:
     """Replace what is there of a cell, at once: a run that is killed leaves its last round whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f"{cell}.new"
-    new.write_text(json.dumps(document, allow_nan=False) + "\n")
-    new.replace(folder / f"{cell}.json")
+    replace_file(folder / f"{cell}.json", json.dumps(document, allow_nan=False) + "\n")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ NO_TRUE_CFG = 1.0
 _IGNORED = ("background", "complexity", "moderation", "quality", "safety_identifier", "style", "user")
 _NO_URL = "must be 'b64_json' or left out: this server stores no images, so it has no URL to give"
 _NOT_STREAMED = "or left out: this server does not stream"
+_LONGEST = f"A side has at most {' and '.join(f'{side} pixels in {name}' for name, side in LONGEST_SIDES.items())}."
 _NO_ANIMATION = "must be left out: this server makes no GIF or SVG"
 
 
@@ -98,10 +99,7 @@ class GenerationFields:
             "Make the same pixels whenever model, software and kind of device are the same. Costs speed: nothing else"
             " is in a step with these images. Without it, what else is there may change roundings.",
         )
-        longest = " and ".join(f"{pixels} pixels in {name}" for name, pixels in LONGEST_SIDES.items())
-        self.output_format = Choice(
-            "output_format", f"Of the image files. A side has at most {longest}.", bounds.image_formats
-        )
+        self.output_format = Choice("output_format", f"Of the image files. {_LONGEST}", bounds.image_formats)
         self.output_compression = Integer(
             "output_compression",
             "Quality of JPEG and WebP, 95 if left out; only 100 goes with PNG, which is lossless.",
