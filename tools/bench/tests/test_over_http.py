@@ -248,6 +248,27 @@ def test_no_request_is_made_twice_and_both_servers_are_asked_the_same(
     assert sorted(body["seed"] for body in other_server.bodies) == sorted(seeds)
 
 
+def test_two_servers_behind_compare_are_the_first_and_the_second(
+    server: ImageServer, other_server: ImageServer, tmp_path: Path
+) -> None:
+    options = ["--requests", "2", "--out", str(tmp_path)]
+    assert main(["--compare", server.url, other_server.url, *options]) == 0
+    runs = json.loads((tmp_path / "result.json").read_text())["runs"]
+    assert [run["target"] for run in runs] == [server.url, other_server.url]
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [([], "the following arguments are required: url"), (["--compare", "http://127.0.0.1:9/v1"], "and 1 are given")],
+)
+def test_a_command_line_without_its_servers_is_one_line_and_exit_2(
+    args: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    said = capsys.readouterr().err
+    assert (said.count("\n"), says in said) == (1, True)
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -265,6 +286,7 @@ def test_no_request_is_made_twice_and_both_servers_are_asked_the_same(
         ["--arrivals", "absent.csv"],
         ["--compare", "http://127.0.0.1:9/v1"],
         ["--compare", ""],
+        ["--compare", "http://127.0.0.1:9/v1", "http://127.0.0.1:8/v1"],
         ["--concurrent", ""],
         ["--max-p95", "nan"],
         ["--max-p95", "-1"],
@@ -280,7 +302,6 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(args: list[str], capsys: py
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ([], "the following arguments are required: url"),
         (["http://127.0.0.1:9/v1", "--requests", "many"], "argument --requests: invalid int value: 'many'"),
         (["http://127.0.0.1:9/v1", "--format", "gif"], "argument --format: invalid choice: 'gif'"),
         (["http://127.0.0.1:9/v1", "--max-p", "4"], "unrecognized arguments: --max-p 4"),

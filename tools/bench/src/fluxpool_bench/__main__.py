@@ -50,8 +50,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("url", help="base URL as an OpenAI client takes it, with /v1")
-    p.add_argument("--compare", metavar="URL", help="a second server, measured in turn with the first")
+    p.add_argument("url", nargs="?", help="base URL as an OpenAI client takes it, with /v1")
+    p.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="URL",
+        help="a second server, or the first and the second: they are measured in turn, and told as first over second",
+    )
     p.add_argument("--model", help="model name to send (default: none)")
     load = p.add_argument_group("load")
     load.add_argument("--requests", type=int, metavar="N", help="requests of a run (default 50)")
@@ -123,7 +128,11 @@ def check(args: argparse.Namespace) -> None:
     for url in _urls(args):
         if not _is_base_url(url):
             raise UsageError(f"'{url}' must be a base URL such as http://127.0.0.1:8000/v1")
-    if args.compare is not None and args.compare.rstrip("/") == args.url.rstrip("/"):
+    if args.compare is None and args.url is None:
+        raise UsageError("the following arguments are required: url")
+    if args.compare is not None and len(_urls(args)) != 2:
+        raise UsageError(f"--compare is of two servers, and {len(_urls(args))} are given")
+    if args.compare is not None and len({url.rstrip("/") for url in _urls(args)}) == 1:
         raise UsageError("--compare needs another server than the first")
     if not _api_key().isascii():
         raise UsageError("OPENAI_API_KEY must be ASCII")
@@ -154,7 +163,8 @@ def _check_combinations(args: argparse.Namespace) -> None:
 
 
 def _urls(args: argparse.Namespace) -> list[str]:
-    return [args.url] if args.compare is None else [args.url, args.compare]
+    """In the order in which they are given, whether before or behind --compare."""
+    return [*([] if args.url is None else [args.url]), *(args.compare or [])]
 
 
 def _api_key() -> str:
@@ -196,7 +206,7 @@ async def measure(args: argparse.Namespace, console: Console) -> list[Run]:
 def missed(args: argparse.Namespace, runs: Sequence[Run]) -> list[str]:
     """The limits that a run of the first server did not keep."""
     misses = []
-    for run in (run for run in runs if run.target == args.url.rstrip("/")):
+    for run in (run for run in runs if run.target == _urls(args)[0].rstrip("/")):
         p95, throughput = run.summary.p95_of_all, run.summary.throughput
         if args.max_p95 is not None and (p95 is None or p95 > args.max_p95):
             of = f" with {run.summary.unanswered} unanswered" if run.summary.unanswered else ""
