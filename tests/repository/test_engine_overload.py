@@ -33,15 +33,12 @@ class FakeStage:
     """Our side alone. A closed loop makes 4 images a second; of a flood every tenth is admitted, and waits.
 
     As the real one it begins each turn with a batch that warms it up and is logged, and an answer may be logged late.
-    After a flood it may be slower.
     """
 
-    def __init__(self, log: Path, *, fails: bool = False, slower: float = 1) -> None:
+    def __init__(self, log: Path, *, fails: bool = False) -> None:
         self._log = log
         self._log.touch()
         self._fails = fails
-        self._slower = slower
-        self._flooded = False
         self._late: list[str] = []
         self.loads: list[Load] = []
 
@@ -52,15 +49,13 @@ class FakeStage:
         self.loads.append(load)
         warm = [line(-number, WARM_WAIT) for number in range(1, CELL.rows + 1)]
         if isinstance(load, Open):
-            self._flooded = True
             said = [line(one.seed, FLOOD_WAIT) for one in requests[::10]]
             self._write([*self._late, *warm, *said, '{"message": "drained"}'])
             return [self._record(one, 1.0, refused=one.index % 10 > 0) for one in requests]
         said = [line(one.seed, WARM_WAIT) for one in requests]
         self._write([*self._late, *warm, *said[:-1]])
         self._late = said[-1:]
-        factor = self._slower if self._flooded else 1
-        return [self._record(one, factor * (place + 1) / 4) for place, one in enumerate(requests)]
+        return [self._record(one, (place + 1) / 4) for place, one in enumerate(requests)]
 
     def _write(self, lines: list[str]) -> None:
         with self._log.open("a") as file:
@@ -95,16 +90,11 @@ async def test_a_flood_of_which_nothing_is_admitted_has_no_waits(tmp_path: Path)
 
 
 async def test_the_own_time_is_that_of_the_last_and_of_the_median_image_of_a_full_batch(tmp_path: Path) -> None:
-    stage = FakeStage(tmp_path / "log", slower=2)
+    stage = FakeStage(tmp_path / "log")
     (one,) = await rounds(stage, 1)
-    full = [Closed(CELL.rows)] * overload.FULL_BATCHES
-    *before, _, flood = stage.loads[: -overload.FULL_BATCHES]
-    assert isinstance(flood, Open)
-    assert before == stage.loads[-overload.FULL_BATCHES :] == full
-    assert (one.own_before_seconds, one.own_after_seconds) == (2.0, 4.0)
-    assert one.own_median_seconds == 1.125  # of 0.25, 0.5, ... 2
-    assert one.p99_over_bound == 1.0 / (MAX_QUEUE_SECONDS + 3.0)
-    assert one.p99_over_bound_before == 1.0 / (MAX_QUEUE_SECONDS + 2.0)
+    assert stage.loads[: overload.FULL_BATCHES] == [Closed(CELL.rows)] * overload.FULL_BATCHES
+    assert (one.own_seconds, one.own_median_seconds) == (2.0, 1.125)  # of 0.25, 0.5, ... 2
+    assert one.p99_over_bound == 1.0 / (MAX_QUEUE_SECONDS + 2.0)
     assert one.p99_over_median_bound == 1.0 / (MAX_QUEUE_SECONDS + 1.125)
 
 

@@ -2,8 +2,7 @@
 
 Each round measures the peak, in a closed loop that never lets the batches run empty, and then an open loop of ten
 times that rate. What is refused is refused at once; what is admitted should be answered within the longest wait that
-is admitted plus its own time: that of the last image of a full batch. Own time is measured before and after the load,
-since the machine may be another then.
+is admitted plus its own time: that of the last image of a full batch.
 """
 
 import json
@@ -30,16 +29,14 @@ class OverloadRound:
 
     Attributes:
         peak: In the cell's closed loop.
-        own_before_seconds: Latency of the last image of a full batch without a queue: the median of a few batches.
-        own_after_seconds: The same after the load.
-        own_median_seconds: Of the median image of such a batch, before the load.
+        own_seconds: Latency of the last image of a full batch without a queue: the median of a few batches.
+        own_median_seconds: Of its median image, likewise.
         load: What the open loop made of it.
         waits: Of each admitted request, in seconds: as estimated at admission, and as it was.
     """
 
     peak: Sample
-    own_before_seconds: float
-    own_after_seconds: float
+    own_seconds: float
     own_median_seconds: float
     load: Sample
     waits: tuple[tuple[float, float], ...]
@@ -51,24 +48,13 @@ class OverloadRound:
 
     @property
     def p99_over_bound(self) -> float:
-        """99th percentile of the latency of what was admitted, over the longest that was promised.
-
-        The own time in that is the mean of those before and after the load.
-        """
-        return self._p99_over((self.own_before_seconds + self.own_after_seconds) / 2)
-
-    @property
-    def p99_over_bound_before(self) -> float:
-        """The same with the own time before the load."""
-        return self._p99_over(self.own_before_seconds)
+        """99th percentile of the latency of what was admitted, over the longest that was promised."""
+        return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + self.own_seconds)
 
     @property
     def p99_over_median_bound(self) -> float:
-        """The same, were each image to take no longer than the median one of a full batch before the load."""
-        return self._p99_over(self.own_median_seconds)
-
-    def _p99_over(self, own_seconds: float) -> float:
-        return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + own_seconds)
+        """The same, were each image to take no longer than the median one of a full batch."""
+        return (self.load.p99 or 0.0) / (MAX_QUEUE_SECONDS + self.own_median_seconds)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, with what follows from it; of each wait a line that `kept_waits` reads."""
@@ -76,7 +62,6 @@ class OverloadRound:
             "waits": [f"{estimate:.4f} {wait:.4f}" for estimate, wait in self.waits],
             "goodput": self.goodput,
             "p99_over_bound": self.p99_over_bound,
-            "p99_over_bound_before": self.p99_over_bound_before,
             "p99_over_median_bound": self.p99_over_median_bound,
         }
 
@@ -85,7 +70,7 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
     """Rounds `first` and following, each with an overload of so many seconds."""
     for number in range(first, first + count):
         seed = first_seed(cell, number)
-        before, median_before = await _own_seconds(on, cell, seed)
+        own = await _own_seconds(on, cell, seed)
         peak = Sample.of(await on.run(OURS, cell.load, Workload(cell.kinds, seed + 1000).draw(cell.requests)))
         rate = OVERLOAD * peak.throughput
         times = tuple(arrivals.poisson(rate, round(rate * seconds), seed=number))
@@ -93,8 +78,7 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
         flood = Workload(cell.kinds, seed + 2000).draw(len(times))
         load = Sample.of(await on.run(OURS, Open(times, f"{OVERLOAD} x the peak"), flood))
         answered = waits(_log(on)[said:], {request.seed for request in flood})
-        after, _ = await _own_seconds(on, cell, seed + 500)
-        yield OverloadRound(peak, before, after, median_before, load, tuple(answered))
+        yield OverloadRound(peak, *own, load, tuple(answered))
 
 
 async def _own_seconds(on: Stage, cell: Cell, seed: int) -> tuple[float, float]:
