@@ -94,6 +94,7 @@ def _setup(cell: Cell, options: argparse.Namespace) -> Setup:
         device_cpus=options.device_cpus,
         host_cpus=options.host_cpus,
         overload=cell.overload,
+        pace=cell.pace,
     )
 
 

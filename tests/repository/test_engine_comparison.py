@@ -87,21 +87,39 @@ def test_the_original_is_judged_by_its_better_mode() -> None:
     assert found["original_throughput, 36 M parameters"] == (None, None)
 
 
-def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
-    def one(p99_over_bound: float) -> dict[str, Any]:
-        peak, load = (Sample(throughput, 1.0, 6.0 * p99_over_bound, {}, 10, 0, 0, 0) for throughput in (10.0, 9.5))
-        waits = ((1.1, 1.0), (2.0, 1.0), (0.9, 1.0))
-        own = 6.0 - MAX_QUEUE_SECONDS
-        round_ = OverloadRound(peak, own_seconds=own, own_median_seconds=own / 2, load=load, waits=waits)
-        kept: dict[str, Any] = json.loads(json.dumps(round_.as_dict()))
-        return kept
+def one_overload(p99_over_bound: float) -> dict[str, Any]:
+    peak, load = (Sample(throughput, 1.0, 6.0 * p99_over_bound, {}, 10, 0, 0, 0) for throughput in (10.0, 9.5))
+    waits = ((1.1, 1.0), (2.0, 1.0), (0.9, 1.0))
+    own = 6.0 - MAX_QUEUE_SECONDS
+    round_ = OverloadRound(peak, own_seconds=own, own_median_seconds=own / 2, load=load, waits=waits)
+    kept: dict[str, Any] = json.loads(json.dumps(round_.as_dict()))
+    return kept
 
-    kept, broken = (aims(figures.overload_aims([one(late)] * 10)) for late in (0.99, 1.01))
+
+def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
+    well = [one_overload(0.99)] * 10
+    kept, broken = (aims(figures.overload_aims(rounds, [])) for rounds in (well, [*well, one_overload(1.0004)]))
     assert kept["overload_goodput"] == (0.95, True)
     assert broken["overload_goodput"] == (0.95, False)
     assert kept["wait_estimate_error"] == (0.1, True)
     assert kept["overload p99 of the waits over max_queue_seconds, worst round"] == (1 / MAX_QUEUE_SECONDS, None)
+    assert broken["overload p99 of the admitted over max_queue_seconds + own time, worst round"] == (1.0, None)
+    assert broken["the same, median round"] == (0.99, None)
     assert kept["the same with the own time of a batch's median image, not its last"] == (1.08, None)
+
+
+def test_what_a_paced_device_shows_of_the_control_is_reported_and_meets_no_aim() -> None:
+    rounds = [one_overload(late) for late in (0.9, 0.8, 0.95)]
+    found = aims(figures.overload_aims([], rounds))
+    assert found["overload_goodput"] == (None, False)
+    assert found["wait_estimate_error"] == (None, False)
+    assert {name: value for name, value in found.items() if name.startswith("overload_paced")} == {
+        "overload_paced: goodput": (0.95, None),
+        "overload_paced: p99 of the admitted over its bound, worst round": (0.95, None),
+        "overload_paced: the same, median round": (0.9, None),
+        "overload_paced: p99 of the waits over max_queue_seconds, worst round": (1 / MAX_QUEUE_SECONDS, None),
+        "overload_paced: wait estimate error": (0.1, None),
+    }
 
 
 def test_a_round_is_its_sides_and_what_is_known_of_it() -> None:
@@ -124,7 +142,7 @@ def test_a_life_that_was_otherwise_makes_no_certainty_of_its_rounds() -> None:
 
 
 def test_nothing_measured_meets_no_aim() -> None:
-    empty = [*figures.mixed_aims([]), *figures.uniform_aims([], [], []), *figures.overload_aims([])]
+    empty = [*figures.mixed_aims([]), *figures.uniform_aims([], [], []), *figures.overload_aims([], [])]
     assert [aim.met for aim in empty] == [False] * len(empty)
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,20 @@ import pytest
 TOP = Path(__file__).parents[2]
 sys.path[:0] = [str(TOP / "benchmarks"), str(TOP / "benchmarks" / "engine")]
 
-from comparison import processes, sides  # noqa: E402 - after the path
-from comparison.cells import BARE, LOCK, MAX_QUEUE_SECONDS, OURS, PEERS, POOL, bursts, kind  # noqa: E402
+import compare  # noqa: E402 - after the path
+from comparison import processes, sides  # noqa: E402
+from comparison.cells import (  # noqa: E402
+    BARE,
+    CELLS,
+    LOCK,
+    MAX_QUEUE_SECONDS,
+    OURS,
+    PACE,
+    PEERS,
+    POOL,
+    bursts,
+    kind,
+)
 from comparison.sides import Setup  # noqa: E402
 
 from fluxpool_bench.client import Outcome  # noqa: E402
@@ -119,6 +132,17 @@ def test_our_longest_wait_is_another_in_the_overload_alone(setup: Setup) -> None
     flooded = Setup(setup.model, 4, 1, setup.device_cpus, setup.host_cpus, overload=True)
     assert name not in sides._our_options(setup, port=1)
     assert sides._our_options(flooded, port=1)[name] == str(MAX_QUEUE_SECONDS)
+
+
+def test_steps_are_held_where_a_cell_says_so(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "_model", Path)
+    assert "FLUXPOOL_PACE" not in sides._our_options(setup, port=1)
+    (paced,) = (cell for cell in CELLS if cell.pace is not None)
+    of_the_cell = compare._setup(paced, compare._options([]))
+    assert of_the_cell == replace(compare._setup(replace(paced, pace=None), compare._options([])), pace=PACE)
+    assert sides._our_options(of_the_cell, port=1)["FLUXPOOL_PACE"] == PACE
+    assert paced.describe()["model"] == "tiny paced, 0.28 M parameters"
+    assert paced.sides == (OURS,)
 
 
 def test_every_peer_that_is_compared_can_be_started() -> None:

@@ -28,7 +28,7 @@ _FAMILIES: Mapping[str, Sequence[str]] = {
     "comparison: mixed steps": ("mixed_steps",),
     "comparison: original design": ("original", "original_36m"),
     "comparison: other loads": ("mixed_sizes", "bursts", "cancellations"),
-    "comparison: overload": ("overload",),
+    "comparison: overload": ("overload", "overload_paced"),
 }
 
 
@@ -115,7 +115,7 @@ def _aims(family: str, rounds: Mapping[str, figures.Rounds]) -> Iterator[Aim]:
         case "comparison: original design":
             yield from figures.original_aims(of("original"), of("original_36m"))
         case "comparison: overload":
-            yield from figures.overload_aims(of("overload"))
+            yield from figures.overload_aims(of("overload"), of("overload_paced"))
 
 
 def _cell(document: Mapping[str, Any]) -> dict[str, Any]:

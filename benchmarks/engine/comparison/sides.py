@@ -42,6 +42,7 @@ class Setup:
         device_cpus: Stand for the device: calls of the model run there, and nothing else does.
         host_cpus: For all else: HTTP, queues, PNGs, and the load generator.
         overload: Whether more will come than can be done.
+        pace: Of our steps; None does not hold them.
     """
 
     model: Path
@@ -50,6 +51,7 @@ class Setup:
     device_cpus: frozenset[int]
     host_cpus: frozenset[int]
     overload: bool = False
+    pace: str | None = None
 
 
 class Side(Protocol):
@@ -195,6 +197,8 @@ def _our_options(setup: Setup, port: int) -> dict[str, str]:
     }
     if setup.overload:
         options |= {"MAX_QUEUE_SECONDS": MAX_QUEUE_SECONDS, "LOG_LEVEL": "info", "LOG_FORMAT": "json"}
+    if setup.pace is not None:
+        options |= {"PACE": setup.pace}
     return {f"FLUXPOOL_{name}": str(value) for name, value in options.items()}
 
 
