@@ -22,6 +22,7 @@ from comparison.overload import OverloadRound  # noqa: E402
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Load  # noqa: E402
 from fluxpool_bench.workload import Request  # noqa: E402
+from fluxpool_demo.record import Pacing  # noqa: E402
 
 SAME = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "pillow")
 
@@ -87,11 +88,11 @@ def test_the_original_is_judged_by_its_better_mode() -> None:
     assert found["original_throughput, 36 M parameters"] == (None, None)
 
 
-def one_overload(p99_over_bound: float) -> dict[str, Any]:
+def one_overload(p99_over_bound: float, overruns: int = 0) -> dict[str, Any]:
     peak, load = (Sample(throughput, 1.0, 6.0 * p99_over_bound, {}, 10, 0, 0, 0) for throughput in (10.0, 9.5))
     waits = ((1.1, 1.0), (2.0, 1.0), (0.9, 1.0))
     own = 6.0 - MAX_QUEUE_SECONDS
-    round_ = OverloadRound(peak, own_seconds=own, own_median_seconds=own / 2, load=load, waits=waits)
+    round_ = OverloadRound(peak, own, own / 2, load, waits, 200, overruns)
     kept: dict[str, Any] = json.loads(json.dumps(round_.as_dict()))
     return kept
 
@@ -102,24 +103,35 @@ def test_goodput_counts_only_where_the_promised_wait_was_kept() -> None:
     assert kept["overload_goodput"] == (0.95, True)
     assert broken["overload_goodput"] == (0.95, False)
     assert kept["wait_estimate_error"] == (0.1, True)
-    assert kept["overload p99 of the waits over max_queue_seconds, worst round"] == (1 / MAX_QUEUE_SECONDS, None)
-    assert broken["overload p99 of the admitted over max_queue_seconds + own time, worst round"] == (1.0, None)
-    assert broken["the same, median round"] == (0.99, None)
-    assert kept["the same with the own time of a batch's median image, not its last"] == (1.08, None)
+    name = "overload: p99 of the admitted over max_queue_seconds + own time"
+    assert kept["overload: p99 of the waits over max_queue_seconds, worst round"] == (1 / MAX_QUEUE_SECONDS, None)
+    assert broken[f"{name}, worst round"] == (1.0, None)
+    assert broken[f"{name}, median round"] == (0.99, None)
+    assert kept[f"{name} of a batch's median image, worst round"] == (1.08, None)
 
 
-def test_what_a_paced_device_shows_of_the_control_is_reported_and_meets_no_aim() -> None:
-    rounds = [one_overload(late) for late in (0.9, 0.8, 0.95)]
+def test_what_a_paced_device_shows_of_the_control_is_reported_if_its_pace_was_held() -> None:
+    rounds = [one_overload(late, overruns) for late, overruns in ((0.9, 0), (0.8, 4), (0.95, 2))]
+    name = "overload_paced: p99 of the admitted over max_queue_seconds + own time"
     found = aims(figures.overload_aims([], rounds))
     assert found["overload_goodput"] == (None, False)
     assert found["wait_estimate_error"] == (None, False)
     assert {name: value for name, value in found.items() if name.startswith("overload_paced")} == {
         "overload_paced: goodput": (0.95, None),
-        "overload_paced: p99 of the admitted over its bound, worst round": (0.95, None),
-        "overload_paced: the same, median round": (0.9, None),
-        "overload_paced: p99 of the waits over max_queue_seconds, worst round": (1 / MAX_QUEUE_SECONDS, None),
         "overload_paced: wait estimate error": (0.1, None),
+        f"{name}, worst round": (0.95, None),
+        f"{name}, median round": (0.9, None),
+        f"{name} of a batch's median image, worst round": (1.036, None),
+        "overload_paced: p99 of the waits over max_queue_seconds, worst round": (1 / MAX_QUEUE_SECONDS, None),
+        "overload_paced: share of steps that overran their pace": (0.01, True),
     }
+    rounds.append(one_overload(0.9, 3))
+    spoilt = aims(figures.overload_aims([], rounds))["overload_paced: share of steps that overran their pace"]
+    assert spoilt == (0.0112, False)
+    uncounted = {name: value for name, value in rounds[0].items() if name not in {"paced_steps", "pace_overruns"}}
+    for known, share in ((rounds, (0.0112, False)), ([], (None, False))):
+        found = aims(figures.overload_aims([], [*known, uncounted]))
+        assert found["overload_paced: share of steps that overran their pace"] == share
 
 
 def test_a_round_is_its_sides_and_what_is_known_of_it() -> None:
@@ -226,6 +238,10 @@ class Sleeper:
         until(lambda: {name for pid, name in self._pids.items() if state(pid) != "T"} == {self._name})
         return [Record(one.index, one.kind.name, 0, 0, 1, Outcome.OK, 1, 1) for one in requests]
 
+    async def pacing(self) -> Pacing:
+        assert state(self.pid) != "T"
+        return Pacing(1, 0)
+
     def end(self) -> None:
         processes.end(self.pid)
         self._process.wait()
@@ -238,7 +254,10 @@ async def test_while_one_side_is_measured_the_others_stand_still() -> None:
     try:
         for member in members.values():
             processes.pause(member.pid)
-        measured = [one async for one in measure.rounds(measure.Stage(members, rows=4), cell, first=3, count=2)]
+        on = measure.Stage(members, rows=4)
+        measured = [one async for one in measure.rounds(on, cell, first=3, count=2)]
+        assert await on.pacing("a") == Pacing(1, 0)
+        until(lambda: state(members["a"].pid) == "T")
     finally:
         for member in members.values():
             member.end()

@@ -19,6 +19,7 @@ from comparison.measure import Stage  # noqa: E402
 from fluxpool_bench.client import Outcome, Record  # noqa: E402
 from fluxpool_bench.session import Closed, Load, Open  # noqa: E402
 from fluxpool_bench.workload import Request  # noqa: E402
+from fluxpool_demo.record import Pacing  # noqa: E402
 
 CELL = replace(next(cell for cell in CELLS if cell.overload), requests=8)
 WARM_WAIT, FLOOD_WAIT = (9.0, 1.0), (1.2, 1.0)
@@ -40,13 +41,18 @@ class FakeStage:
         self._log.touch()
         self._fails = fails
         self._late: list[str] = []
+        self._steps = 0
         self.loads: list[Load] = []
 
     def log(self, name: str) -> Path:
         return self._log
 
+    async def pacing(self, name: str) -> Pacing:
+        return Pacing(self._steps, self._steps // 100)
+
     async def run(self, name: str, load: Load, requests: Sequence[Request]) -> list[Record]:
         self.loads.append(load)
+        self._steps += 100
         warm = [line(-number, WARM_WAIT) for number in range(1, CELL.rows + 1)]
         if isinstance(load, Open):
             said = [line(one.seed, FLOOD_WAIT) for one in requests[::10]]
@@ -81,6 +87,8 @@ async def test_a_round_floods_with_ten_times_the_peak_and_knows_the_waits_of_the
     for one in (first, second):
         assert (one.load.ok, one.load.refused) == (20, 180)
         assert one.waits == (FLOOD_WAIT,) * 20
+        turns = overload.FULL_BATCHES + 2
+        assert (one.paced_steps, one.pace_overruns) == (100 * turns, turns)
     assert first.goodput == 20 / 1.0 / 4
 
 

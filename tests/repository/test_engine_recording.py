@@ -114,7 +114,7 @@ def test_waits_are_recorded_with_their_rounds_so_that_their_error_can_be_compute
     raw: Path, recorded: Path
 ) -> None:
     sample = {"throughput": 10.0, "p99": 5.0}
-    one = {"peak": sample, "load": sample, "waits": ["0.1100 0.1000"], "p99_over_bound": 0.9}
+    one = {"peak": sample, "load": sample, "waits": ["0.1100 0.1000"], "p99_over_bound": 0.9, "goodput": 1.0}
     overload = document()
     overload["rounds"] = [{**one, "p99_over_median_bound": 0.9, **facts(kept)} for kept in overload["rounds"]]
     results.save("overload", overload, raw)

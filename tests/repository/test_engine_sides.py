@@ -31,6 +31,7 @@ from comparison.sides import Setup  # noqa: E402
 from fluxpool_bench.client import Outcome  # noqa: E402
 from fluxpool_bench.session import Closed  # noqa: E402
 from fluxpool_bench.workload import Workload  # noqa: E402
+from fluxpool_demo.record import Pacing  # noqa: E402
 
 SERVER = """
 import json, os
@@ -38,6 +39,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Images(BaseHTTPRequestHandler):
     asked = 0
+
+    def do_GET(self):
+        known = self.path == "/metrics"
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(os.environ.get("PACED", "").encode())
 
     def do_POST(self):
         Images.asked += 1
@@ -56,6 +63,7 @@ for line in sys.stdin:
     bodies = json.loads(line)["bodies"]
     print(json.dumps({"seconds": len(bodies) / int(os.environ["PEER_ROWS"])}), flush=True)
 """
+PACED = {"steps": 120, "overruns": 3}
 REQUESTS = Workload([kind("64x64", 4)], seed=1).draw(6)
 
 
@@ -93,6 +101,18 @@ async def test_a_server_is_ready_once_it_has_made_an_image_and_carries_loads(
     for load in (Closed(2), bursts(2, 3, 0.01)):
         records = await side.run(load, REQUESTS)
         assert [record.outcome for record in records] == [Outcome.OK] * 6
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_paced_steps_are_those_that_a_server_counted(
+    pretended: list[Any], setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    counted = [f'fluxpool_pace_{name}_total{{namespace="a"}} {value}' for name, value in PACED.items()]
+    monkeypatch.setenv("PACED", "".join(f"{line}\n" for line in counted) if named else "")
+    side = sides.start("mosec", setup, tmp_path)
+    pretended.append(side)
+    await side.ready()
+    assert await side.pacing() == (Pacing(**PACED) if named else Pacing())
 
 
 async def test_a_server_that_does_not_start_is_told_with_its_log(

@@ -43,8 +43,8 @@ class Cell:
         requests: Of one run; an open load has its own number.
         sides: Who is measured, in turn, in every round.
         overload: Whether `overload` runs it, which makes its own open load.
-        pace: Of our steps, so that the device is as steady as a machine that others share is not; None does not hold
-            them. It says something of the control, and nothing of speed.
+        pace: That our steps are held to, so that the device is steady, which a machine that others share is not; None
+            does not hold them. Such a cell says something of the control, and nothing of speed.
     """
 
     name: str

@@ -8,7 +8,7 @@ common.
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fluxpool_bench.client import Outcome, Record
 from fluxpool_bench.session import Closed, Load, Open
 from fluxpool_bench.summary import summarize
 from fluxpool_bench.workload import Kind, Request, Workload
+from fluxpool_demo.record import Pacing
 
 SEEDS_PER_CELL, SEEDS_PER_RUN = 1_000_000, 10_000
 _WARM_SEED = 10**8
@@ -81,17 +82,27 @@ class Stage:
 
     async def run(self, name: str, load: Load, requests: Sequence[Request]) -> list[Record]:
         """Let one side carry a load, once a full batch has warmed it after its pause."""
-        side = self._members[name]
-        processes.resume(side.pid)
-        try:
+        with self._resumed(name) as side:
             await side.run(Closed(self._rows), _warm(requests, self._rows))
             return await side.run(load, requests)
-        finally:
-            processes.pause(side.pid)
+
+    async def pacing(self, name: str) -> Pacing:
+        """What a side counted of its paced steps since it was started."""
+        with self._resumed(name) as side:
+            return await side.pacing()
 
     def log(self, name: str) -> Path:
         """Where a side says what it says."""
         return self._members[name].log
+
+    @contextmanager
+    def _resumed(self, name: str) -> Iterator[Side]:
+        side = self._members[name]
+        processes.resume(side.pid)
+        try:
+            yield side
+        finally:
+            processes.pause(side.pid)
 
 
 @asynccontextmanager

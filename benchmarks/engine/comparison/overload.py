@@ -33,6 +33,8 @@ class OverloadRound:
         own_median_seconds: Of its median image, likewise.
         load: What the open loop made of it.
         waits: Of each admitted request, in seconds: as estimated at admission, and as it was.
+        paced_steps: Of the whole round; 0 without a pace.
+        pace_overruns: Those of them that took longer than their pace.
     """
 
     peak: Sample
@@ -40,6 +42,8 @@ class OverloadRound:
     own_median_seconds: float
     load: Sample
     waits: tuple[tuple[float, float], ...]
+    paced_steps: int
+    pace_overruns: int
 
     @property
     def goodput(self) -> float:
@@ -70,6 +74,7 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
     """Rounds `first` and following, each with an overload of so many seconds."""
     for number in range(first, first + count):
         seed = first_seed(cell, number)
+        before = await on.pacing(OURS)
         own = await _own_seconds(on, cell, seed)
         peak = Sample.of(await on.run(OURS, cell.load, Workload(cell.kinds, seed + 1000).draw(cell.requests)))
         rate = OVERLOAD * peak.throughput
@@ -78,7 +83,9 @@ async def rounds(on: Stage, cell: Cell, first: int, count: int, seconds: float) 
         flood = Workload(cell.kinds, seed + 2000).draw(len(times))
         load = Sample.of(await on.run(OURS, Open(times, f"{OVERLOAD} x the peak"), flood))
         answered = waits(_log(on)[said:], {request.seed for request in flood})
-        yield OverloadRound(peak, *own, load, tuple(answered))
+        after = await on.pacing(OURS)
+        paced = after.steps - before.steps, after.overruns - before.overruns
+        yield OverloadRound(peak, *own, load, tuple(answered), *paced)
 
 
 async def _own_seconds(on: Stage, cell: Cell, seed: int) -> tuple[float, float]:

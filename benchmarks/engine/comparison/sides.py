@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from launch import free_port, inherited
+from prometheus_client.parser import text_string_to_metric_families
 
 from comparison import processes
 from comparison.cells import BARE, LOCK, MAX_QUEUE_SECONDS, OURS, POOL, TEXT_TOKENS
@@ -17,6 +18,8 @@ from fluxpool_bench.client import Outcome, Record, Target
 from fluxpool_bench.runner import closed_loop, open_loop
 from fluxpool_bench.session import Closed, Load
 from fluxpool_bench.workload import Kind, Request, Workload
+from fluxpool_demo.prometheus import PACE_OVERRUNS, PACE_STEPS
+from fluxpool_demo.record import Pacing
 
 HERE = Path(__file__).resolve().parents[1]
 INFERENCE = HERE.parents[1] / "inference"
@@ -68,6 +71,10 @@ class Side(Protocol):
         """Carry a load; no process of the side may be paused."""
         ...
 
+    async def pacing(self) -> Pacing:
+        """What it counted of its paced steps; none where none is paced."""
+        ...
+
 
 class Server:
     """A side that speaks HTTP."""
@@ -98,6 +105,16 @@ class Server:
         finally:
             await target.close()
 
+    async def pacing(self) -> Pacing:
+        """By its `/metrics`."""
+        target = Target(self.url, None, timeout_seconds=600)
+        try:
+            families = text_string_to_metric_families(await target.metrics() or "")
+            counts = {sample.name: round(sample.value) for family in families for sample in family.samples}
+            return Pacing(counts.get(PACE_STEPS, 0), counts.get(PACE_OVERRUNS, 0))
+        finally:
+            await target.close()
+
 
 class BareLoop:
     """The side without a server: all requests of a run are there at once, and are made in full batches."""
@@ -124,6 +141,10 @@ class BareLoop:
             Record(request.index, request.kind.name, 0.0, 0.0, seconds, Outcome.OK, images=1, bytes=0)
             for request in requests
         ]
+
+    async def pacing(self) -> Pacing:
+        """It knows no pace."""
+        return Pacing()
 
     def _line(self) -> str:
         assert self._process.stdout is not None

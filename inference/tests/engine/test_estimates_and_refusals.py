@@ -8,7 +8,7 @@ from bed import Bed, Make
 from bench import image, pair
 
 from fluxpool_inference.contract import WAIT_RESERVE
-from fluxpool_inference.engine import Priority, Rejected, RejectReason, TooLarge, TooLong
+from fluxpool_inference.engine import Priority, Rejected, RejectReason, TooLarge, TooLong, facade
 
 # ---- waits
 
@@ -132,6 +132,17 @@ async def test_a_client_that_said_how_long_it_waits_shares_no_steps_that_become_
     tight.cancel()
     await admit(bed, steps=100)
     assert bed.facts.in_flight == 2
+
+
+async def test_a_request_that_waits_too_long_is_refused_without_a_second_forecast(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed = make(batch_size=1, **SLOW | {"max_queue_seconds": 1.0})
+    await bed.engine.start()
+    await admit(bed, steps=LONG)
+    monkeypatch.setattr(facade, "delayed", lambda *_: pytest.fail("it was looked who would be late"))
+    with pytest.raises(Rejected):
+        await admit(bed, steps=LONG)
 
 
 # ---- what cannot be made

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +109,25 @@ def test_where_several_images_are_overtaken_the_latest_tells_when_to_come_back()
     promises = [Promise(7, 5.0, None), Promise(8, 1.0, None)]
     refused = refusal(POLICY, Offer([0], 2, None, ahead, promises))
     assert refused == Refusal(RejectReason.WAIT_TOO_LONG, pytest.approx(10.5))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        offer([1.0], [2.0], waiting=10),
+        offer([LONGEST + 1], [40.0]),
+        offer([1.0], [2.0], others=301.0),
+        offer([1.0], [9.0], deadline=8.0),
+    ],
+)
+def test_promises_are_looked_at_only_if_all_else_is_kept(broken: Offer) -> None:
+    def asked() -> Iterator[Promise]:
+        raise AssertionError
+        yield
+
+    assert refusal(POLICY, replace(broken, promises=asked())) is not None
+    with pytest.raises(AssertionError):
+        refusal(POLICY, replace(offer([1.0], [2.0]), promises=asked()))
 
 
 def test_a_promise_is_endangered_if_the_offer_makes_it_late_or_later() -> None:
